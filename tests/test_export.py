@@ -37,6 +37,7 @@ from harness.suite.files import load_suite, parse_suite
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import PARTS, Part
 from harness.suite.spec import Suite
+from harness.values.exported import FORMS
 from harness.values.findings import Comparison, Outcome, RecipeClaim, Summary, SystemInfo
 
 WORDS = ["what", "is", "the", "pane", "brine", "passages", "question", "answer", "from"]
@@ -453,7 +454,7 @@ def test_the_page_about_export_tells_what_is_written(trial: Trial) -> None:
     out = trial.export()
     told = set(re.findall(r"^\| `([\w.-]+)/?` \|", page, re.MULTILINE))
     # A reranker is written as one or the other; see test_causal_pipeline.
-    told -= {"reranker-adapter"}
+    told -= {"reranker-adapter", *FORMS}
     assert {name for name in told if not name.startswith("--")} == {path.name for path in out.iterdir()}
     headings = re.findall(r"^## (.*)$", card_of(out)[1], re.MULTILINE)
     for heading in headings:

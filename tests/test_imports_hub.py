@@ -41,11 +41,15 @@ class Hub:
     def __init__(self, held: Mapping[str, Mapping[str, Parts]]) -> None:
         self.held = held
         self.revisions: list[tuple[str, str | None]] = []
+        self.commits: dict[str, str] = {}
 
     def get_dataset_config_names(self, name: str, revision: str | None = None) -> list[str]:
         if name not in self.held:
             raise datasets.exceptions.DatasetNotFoundError(f"Dataset '{name}' doesn't exist on the Hub")
         return list(self.held[name])
+
+    def commit_of(self, name: str, revision: str | None) -> str | None:
+        return self.commits.get(f"{name}@{revision}" if revision else name)
 
     def load_dataset(self, name: str, config: str | None = None, revision: str | None = None) -> Any:
         self.revisions.append((name, revision))
@@ -59,6 +63,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Any:
     def with_datasets(**held: Mapping[str, Parts]) -> Hub:
         double = Hub({name.replace("__", "/").replace("_", "-"): configs for name, configs in held.items()})
         monkeypatch.setattr(imports_hub, "is_reachable", lambda: True)
+        monkeypatch.setattr(imports_hub, "commit_of", double.commit_of)
         for name in ("get_dataset_config_names", "load_dataset"):
             monkeypatch.setattr(datasets, name, getattr(double, name))
         return double
@@ -281,3 +286,23 @@ def test_a_damaged_saved_dataset_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "d" / "state.json").write_text(json.dumps({}), encoding="utf-8")
     with pytest.raises(DataError, match="save it again"):
         read(tmp_path / "d")
+
+
+def test_all_parts_are_read_at_the_commits_of_now(hub: Any) -> None:
+    """A dataset that is pushed to in between gives no corpus of one commit with judgements of another."""
+    parts: dict[str, Parts] = {"corpus": {"corpus": CORPUS}, "queries": {"queries": QUERIES}}
+    double = hub(BeIR__scifact=parts, BeIR__scifact_qrels={"default": JUDGED})
+    double.commits = {"BeIR/scifact@v1": "a" * 40, "BeIR/scifact-qrels": "b" * 40}
+    imported = loaded("hf://BeIR/scifact@v1")
+    assert double.revisions == [
+        ("BeIR/scifact", "a" * 40), ("BeIR/scifact", "a" * 40), ("BeIR/scifact-qrels", "b" * 40)
+    ]  # fmt: skip
+    assert imported.source["revision"] == "a" * 40
+    assert imported.source["revisions"] == {"BeIR/scifact-qrels": "b" * 40}
+
+
+def test_branches_of_the_hub_keep_their_names_and_are_told_by_commit(hub: Any) -> None:
+    double = hub(a__b={"default": {"test": [SQUAD]}})
+    double.commits = {"a/b@refs/convert/parquet": "c" * 40}
+    assert loaded("hf://a/b@refs/convert/parquet").source["revision"] == "c" * 40
+    assert double.revisions == [("a/b", "refs/convert/parquet")]

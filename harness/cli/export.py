@@ -3,24 +3,27 @@
 A candidate that trains nothing has no models: its pipeline, with the weights that were chosen on dev, is all of it.
 
 The export names no path of this machine: models are copied, paths are relative, and a base model that is a folder is
-named by the last part of its path. Nothing is computed or trained: models come from the store, numbers from the latest
-outcome.
+named by the last part of its path. Nothing is trained: models come from the store, numbers from the latest outcome.
+Only what converted encoders lose is computed here.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
+import contextlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 import yaml
 
+from harness.cli import export_forms
+from harness.cli.export_forms import PLAIN, TOLERANCE, Forms, Wanted
+from harness.cli.export_models import CARD_FILE, base_of, copy_model, form_of, lengths, name_base
 from harness.cli.export_pipeline import (
     FOLDERS,
+    MERGED,
     RERANKER_ADAPTER,
     chosen_weights,
     exported_pipeline,
@@ -30,26 +33,24 @@ from harness.cli.export_pipeline import (
     without_paths,
 )
 from harness.cli.export_prompt import exported_prompt, exported_rewriter, told
+from harness.cli.export_push import check_repository, push_export
 from harness.cli.export_source import MeasuredSuite, find, planned_now, system_of
 from harness.cli.options import MOST_SEED, Common, print_json, say, takes
 from harness.errors import ConfigError, Problem
 from harness.execution import endpoints
-from harness.manifests import MANIFEST
-from harness.models.inspection import inspect
 from harness.planning.graph import Plan, SystemPlan
-from harness.planning.rankings import reranker_encoder
 from harness.remote.places import store_in
 from harness.report.render.card import Card, TunedPart, render_card
+from harness.report.render.model_index import EVAL_RESULTS, eval_results
 from harness.store import Store
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import Part
 from harness.suite.spec import Candidate, Suite
 from harness.suite.uses import CandidateUses
+from harness.values.exported import FORMS
 from harness.values.findings import SystemInfo
 
-PIPELINE_FILE, CARD_FILE = "pipeline.yaml", "README.md"
-NAMES_A_PATH = ("name_or_path", "_name_or_path", "base_model_name_or_path", "tokenizer_name_or_path")
-"""Keys in which libraries store the path that a model was loaded from."""
+PIPELINE_FILE = "pipeline.yaml"
 
 
 class _Made(NamedTuple):
@@ -75,25 +76,49 @@ def verb(
         int | None,
         typer.Option("--seed", min=0, max=MOST_SEED, help="Training seed, if the candidate has several."),
     ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="NAME", help=f"Also write: {', '.join(FORMS)}; may be repeated."),
+    ] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option("--tolerance", min=0.0, max=1.0, help="Loss of a measure above which an encoder is refused."),
+    ] = TOLERANCE,
+    push: Annotated[
+        str | None, typer.Option("--push", metavar="OWNER/NAME", help="Upload the export to a repository of the hub.")
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Make a new repository public; it is private otherwise.")
+    ] = False,
+    with_questions: Annotated[
+        bool, typer.Option("--with-questions", help="Allow questions of the dataset in what is uploaded.")
+    ] = False,
     *,
     common: Common,
 ) -> None:
     """Write the tuned models of a candidate, its pipeline and a model card to a folder."""
-    written = export(candidate, folder, common.store, suite, seed)
+    asked = export_forms.wanted(formats or (), tolerance)
+    if push is not None:
+        check_repository(push)
+    written = export(candidate, folder, common.store, suite, seed, asked)
+    address = push_export(folder, push, find(candidate, common.store, suite), public, with_questions) if push else ""
     if common.as_json:
-        print_json({"folder": str(folder), "files": written})
-    else:
-        say(f"Wrote {', '.join(written)} to {folder}.")
+        print_json({"folder": str(folder), "files": written, **({"repository": address} if address else {})})
+        return
+    say(f"Wrote {', '.join(written)} to {folder}.")
+    if address:
+        say(f"Uploaded it to {address}.")
 
 
 def export(
-    candidate: str, folder: Path, store: Path, suite: str | None = None, seed: int | None = None
-) -> tuple[str, ...]:
+    candidate: str, folder: Path, store: Path, suite: str | None = None, seed: int | None = None,
+    asked: Wanted = PLAIN,
+) -> tuple[str, ...]:  # fmt: skip
     """Write the export of a candidate into a new or empty folder; return the names of the files and folders in it.
 
     `suite` (a shipped name, a file or a folder) and `seed` choose among several suites or trainings with that
-    candidate. Raises ConfigError if the candidate is unknown or failed, if its models are no longer in the store, or
-    if they are not the measured ones.
+    candidate. Raises ConfigError if the candidate is unknown or failed, if its models are no longer in the store, if
+    they are not the measured ones, or if a converted encoder loses too much.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(Problem(str(folder), "is not empty", "choose a new folder"))
@@ -101,15 +126,23 @@ def export(
     measured = measured._replace(suite=endpoints.spoken(measured.suite, store))
     system = system_of(measured.outcome, candidate, seed)
     plan, planned = planned_now(measured, system)
+    export_forms.check(asked, planned)
     kept = store_in(store)
     weights, prompt = chosen_weights(plan, planned, kept), exported_prompt(plan, planned, kept)
     made = _Made(measured, system, plan, planned, _models(planned, kept), weights, prompt)
+    before = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as aside:
-        _write(Path(aside), made)
-        written = sorted(Path(aside).iterdir())
-        for path in written:
-            path.rename(folder / path.name)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as aside:
+            _write(Path(aside), made, kept, asked)
+            written = sorted(Path(aside).iterdir())
+            for path in written:
+                path.rename(folder / path.name)
+    except BaseException:
+        if not before:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
     return tuple(path.name for path in written)
 
 
@@ -123,77 +156,46 @@ def _models(planned: SystemPlan, store: Store) -> dict[Part, Path]:
     return {part: place for part, place in places.items() if place is not None}
 
 
-def _write(out: Path, made: _Made) -> None:
+def _write(out: Path, made: _Made, store: Store, asked: Wanted) -> None:
+    suite, settings = made.measured.suite, made.planned.settings
+    for part, place in made.models.items():
+        copy_model(place, out / folder_of(settings, part), public_name(base_of(suite, settings, part))[0])
+    measured_with = lengths(made.planned, out)
+    forms = export_forms.write(out, made.measured, made.planned, store, measured_with.get("retriever"), asked)
+    if forms.merged is not None:
+        name_base(out / MERGED, public_name(base_of(suite, settings, "generator"))[0])
+    pipeline = exported_pipeline(settings, made.models, measured_with, made.weights)
+    (out / PIPELINE_FILE).write_text(_pipeline_text(made, pipeline), encoding="utf-8")
+    (out / CARD_FILE).write_text(render_card(_card(made, pipeline, measured_with, forms)), encoding="utf-8")
+    if entries := eval_results(made.measured.outcome, made.system):
+        (out / EVAL_RESULTS).mkdir()
+        text = yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
+        (out / EVAL_RESULTS / f"{made.measured.outcome.suite}.yaml").write_text(text, encoding="utf-8")
+
+
+def _card(made: _Made, pipeline: Mapping[str, Any], measured_with: Mapping[Part, int], forms: Forms) -> Card:
     suite, planned = made.measured.suite, made.planned
     candidate = suite.all_candidates[made.system.name]
-    for part, place in made.models.items():
-        _copy_model(
-            place, out / folder_of(planned.settings, part), public_name(_base(suite, planned.settings, part))[0]
-        )
-    lengths = _lengths(planned, out)
-    pipeline = exported_pipeline(planned.settings, made.models, lengths, made.weights)
-    (out / PIPELINE_FILE).write_text(_pipeline_text(made, pipeline), encoding="utf-8")
     parts = []
     for part in made.models:
-        base, kind = public_name(_base(suite, planned.settings, part))
+        base, kind = public_name(base_of(suite, planned.settings, part))
         recipe = without_paths(suite.recipe(candidate, part).model_dump(mode="json"))
-        form = _form(planned.settings, part)
-        folder = folder_of(planned.settings, part)
-        parts.append(TunedPart(part, folder, base, kind, recipe, lengths.get(part), form))
+        form, folder = form_of(planned.settings, part), folder_of(planned.settings, part)
+        parts.append(TunedPart(part, folder, base, kind, recipe, measured_with.get(part), form))
     data = without_paths(_data(suite, candidate))
     # Where nothing was trained, what was made is the index and the weights.
     behind = list(planned.models.values()) or list(planned.serving.artifacts)
     calls = frozenset(made.plan.upstream(behind))
-    card = Card(made.measured.outcome, made.system, tuple(parts), data, pipeline, calls, planned.changes)
-    (out / CARD_FILE).write_text(render_card(card), encoding="utf-8")
+    return Card(
+        made.measured.outcome, made.system, tuple(parts), data, pipeline, calls, planned.changes,
+        encoders=forms.encoders, merged=forms.merged,
+    )  # fmt: skip
 
 
 def _data(suite: Suite, candidate: Candidate) -> dict[str, Any]:
     """How the training data was made: the sections that this candidate used."""
     uses = CandidateUses(suite, "", candidate)
     return uses.data.model_dump(mode="json", include={*uses.sections, "pairs", "data_seed"})
-
-
-def _base(suite: Suite, settings: Pipeline, part: Part) -> str:
-    """The model that the tuning of a part started from, as the suite names it."""
-    generator = suite.generator_of(settings)
-    if part == "generator" and generator is not None:
-        return generator.model
-    named = settings.reranker.model if part == "reranker" and settings.reranker is not None else None
-    return named or settings.retriever.model
-
-
-def _form(settings: Pipeline, part: Part) -> str:
-    """What kind of model a tuned part is."""
-    return settings.reranker.kind if part == "reranker" and settings.reranker is not None else part
-
-
-def _copy_model(place: Path, out: Path, base: str) -> None:
-    """Copy an artifact without the store's own files; names of base models replace their paths."""
-    shutil.copytree(place, out, ignore=shutil.ignore_patterns(MANIFEST, CARD_FILE), copy_function=shutil.copyfile)
-    for path in out.rglob("*.json"):
-        value = json.loads(path.read_text(encoding="utf-8"))
-        named = [key for key in NAMES_A_PATH if isinstance(value, dict) and isinstance(value.get(key), str)]
-        paths = [key for key in named if public_name(value[key])[1] == "folder"]
-        if paths:
-            path.write_text(json.dumps({**value, **dict.fromkeys(paths, base)}, indent=2), encoding="utf-8")
-
-
-def _lengths(planned: SystemPlan, out: Path) -> dict[Part, int]:
-    """Tokens that each tuned encoder was measured with: the requested number, or the limit of the model."""
-    settings, lengths = planned.settings, dict[Part, int]()
-    asked: dict[Part, tuple[int, Literal["bi-encoder", "cross-encoder"]]] = {}
-    if "retriever" in planned.models:
-        asked["retriever"] = (settings.retriever.max_length, "bi-encoder")
-    rule = settings.reranker
-    if "reranker" in planned.models and rule is not None:
-        encoder = reranker_encoder(rule, settings.retriever)
-        asked["reranker"] = (encoder.max_length, "bi-encoder") if encoder else (rule.max_length, "cross-encoder")
-        if is_causal(settings):
-            lengths["reranker"] = asked.pop("reranker")[0]
-    for part, (length, kind) in asked.items():
-        lengths[part] = inspect(out / FOLDERS[part], kind).takes(length) or length
-    return lengths
 
 
 def _pipeline_text(made: _Made, pipeline: Mapping[str, Any]) -> str:

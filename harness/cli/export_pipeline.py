@@ -20,6 +20,8 @@ from harness.suite.recipes import Part
 from harness.suite.roles import EMBEDDED_PREFIX
 
 FOLDERS: dict[Part, str] = {"retriever": "retriever", "reranker": "reranker", "generator": "generator-adapter"}
+MERGED = "generator"
+"""The folder of a generator whose adapter is merged into its base."""
 RERANKER_ADAPTER = "reranker-adapter"
 """The folder of a tuned reranker that is an adapter for a causal language model."""
 WEIGHTS = {"union": "retriever.bm25_weight", "first": "reranker.blend"}

@@ -16,6 +16,7 @@ from harness.experiments import followup, forgetting, halving, query_details, re
 from harness.experiments.index_losses import lost_by_indexes
 from harness.experiments.noops import Duplicates, no_ops
 from harness.experiments.question_agreement import question_agreement
+from harness.models.hub import commits
 from harness.planning.graph import Plan
 from harness.planning.ledger import build_cost, unknown_costs
 from harness.planning.plan import build_plan
@@ -150,7 +151,7 @@ class _Benchmark:
             title=self.suite.title,
             created=provenance.now(),
             seconds=0.0,
-            provenance=provenance.collect(self.path),
+            provenance={**provenance.collect(self.path), **({"models": commits()} if commits() else {})},
             spec=self.written.model_dump(mode="json", by_alias=True),
             dataset=dataset.describe(self.split, len(plan.sample)),
             settings=settings(self.suite, dataset),

@@ -67,7 +67,8 @@ def curve(
     done = session.execute(planned.plan, dataset, planned.measures)
     learned = _learning_curve(session.suite, candidate, sorted(set(shares)), done)
     learned = learned.model_copy(update={"seconds": time.perf_counter() - started})
-    folder = reports.write_curve(learned, session.root, [row for of_system in done.rows.values() for row in of_system])
+    rows = [row for of_system in done.rows.values() for row in of_system]
+    folder = reports.write_curve(learned, session.root, rows, session.suite.track)
     session.note_keys(folder)
     return CurveResult(learned, folder, done.execution.made, done.execution.failed)
 

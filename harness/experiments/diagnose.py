@@ -142,7 +142,7 @@ class _Diagnosing:
         update = {"seconds": time.perf_counter() - started, "notes": notes}
         diagnosis = diagnosis.model_copy(update=update)
         all_rows = [row for of_system in rows.values() for row in of_system]
-        folder = reports.write_diagnosis(diagnosis, session.root, all_rows)
+        folder = reports.write_diagnosis(diagnosis, session.root, all_rows, session.suite.track)
         session.note_keys(folder)
         return Diagnosed(diagnosis, folder)
 

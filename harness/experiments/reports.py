@@ -1,7 +1,7 @@
 """Results written first, their reports after: a report that raises loses no result.
 
 The rows and the JSON of a result are on disk, and `latest` points at them, before anything is rendered. What fails
-after that is noted in the result.
+after that is noted in the result. Trackers come last: what they do is no part of a result.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from harness.report import write_diagnosis as render_diagnosis
 from harness.results import diagnoses, outcomes, sharing
 from harness.results.outcomes import SCORE_COLUMNS, guarded, new_folder
 from harness.store import Store
+from harness.suite.tracking import Tracking
+from harness.tracking.results import send_curve, send_diagnosis, send_outcome
 from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
 from harness.values.insights import Diagnosis, LearningCurve
 from harness.values.records import Run, Score
 
 CURVE_FILE = "curve.json"
+NOWHERE = Tracking()
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +40,7 @@ def write_outcome(
     """Write an outcome below `root` with its details and its report; return it, and its folder.
 
     `runs` are those of its systems, by their labels. What fails after its scores are there is logged and noted in the
-    outcome: `harness report` writes it again.
+    outcome: `harness report` writes it again. It is sent to the trackers of the suite.
     """
     outcome, folder = outcomes.write(outcome, root, rows)
     details: list[Evidence] = []
@@ -52,27 +55,33 @@ def write_outcome(
         guarded(lambda: write_reports(outcome, folder, details[0] if details else None), "the report", folder, again),
     ]
     outcome = outcomes.with_notes(outcome, folder, [line for line in failures if line])
-    return outcome, sharing.publish(folder)
+    folder = sharing.publish(folder)
+    send_outcome(outcome, folder, plan.suite.track)
+    return outcome, folder
 
 
-def write_diagnosis(diagnosis: Diagnosis, root: Path, rows: Sequence[Score]) -> Path:
-    """Write a diagnosis below `root` with its report, and return its folder."""
+def write_diagnosis(diagnosis: Diagnosis, root: Path, rows: Sequence[Score], track: Tracking = NOWHERE) -> Path:
+    """Write a diagnosis below `root` with its report, send it to the trackers, and return its folder."""
     folder = diagnoses.write(diagnosis, root, rows)
     failure = guarded(lambda: render_diagnosis(diagnosis, folder), "the report", folder)
     if failure:
         diagnoses.add_note(diagnosis, folder, failure)
-    return sharing.publish(folder)
+    folder = sharing.publish(folder)
+    send_diagnosis(diagnosis, folder, track)
+    return folder
 
 
-def write_curve(curve: LearningCurve, root: Path, rows: Sequence[Score]) -> Path:
-    """Write a learning curve below `root` with its report, and return its folder."""
+def write_curve(curve: LearningCurve, root: Path, rows: Sequence[Score], track: Tracking = NOWHERE) -> Path:
+    """Write a learning curve below `root` with its report, send it to the trackers, and return its folder."""
     base = root / "curves" / curve.suite / curve.candidate
     folder = new_folder(base, curve.created)
     formats.write_parquet(folder / "scores.parquet", [row._asdict() for row in rows], SCORE_COLUMNS)
     write_atomically(folder / CURVE_FILE, curve.model_dump_json(indent=1))
     link_to(base / "latest", folder)
     guarded(lambda: write_learning_curve(curve, folder), "the report", folder)
-    return sharing.publish(folder)
+    folder = sharing.publish(folder)
+    send_curve(curve, folder, track)
+    return folder
 
 
 def rewrite_reports(folder: Path, outcome: Outcome) -> list[Path]:

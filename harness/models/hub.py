@@ -1,4 +1,7 @@
-"""Fetch models from a hub, and say in a sentence why one was not given."""
+"""Fetch models from a hub, and say in a sentence why one was not given.
+
+A name is ``owner/name`` or ``owner/name@revision``; a revision is a commit, a branch or a tag.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from harness.errors import ModelMissing, Problem
 
 PATTERNS = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "README.md"]
 """Files that are fetched: no pickled weights and no code."""
+SNAPSHOTS = "snapshots"
+"""In a cache of the hub, the folder of the folders that are named by their commits."""
 _FETCHED: dict[str, Path] = {}
 
 
@@ -28,12 +33,19 @@ def snapshot(name: str, instead: Sequence[str] = ()) -> Path:
     return known
 
 
+def commits() -> dict[str, str]:
+    """Return the commit of each model that this process took from a hub, by the name it was asked for."""
+    return {name: place.name for name, place in sorted(_FETCHED.items()) if place.parent.name == SNAPSHOTS}
+
+
 def _fetched(name: str, instead: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+    repository, _, revision = name.partition("@")
+    pinned = {"revision": revision} if revision else {}
     try:
-        return Path(snapshot_download(name, allow_patterns=PATTERNS))
+        return Path(snapshot_download(repository, allow_patterns=PATTERNS, **pinned))
     except (HFValidationError, HfHubHTTPError, OSError) as error:
         what, hint = _refusal(error)
         hint += f", or name one of {', '.join(instead)}" if instead else ""
@@ -51,6 +63,8 @@ def _refusal(error: Exception) -> tuple[str, str]:
         return "its owner grants access to it on the hub", "ask for it there and set HF_TOKEN"
     if isinstance(error, errors.RepositoryNotFoundError):
         return "the hub does not show it", "correct the name, or set HF_TOKEN if it is private"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "the hub has no such revision of it", "name a commit, a branch or a tag after the @"
     if isinstance(error, errors.LocalEntryNotFoundError):
         return "no such folder, and the hub cannot be reached", "download it to a folder and name that"
     return f"the hub failed ({type(error).__name__})", "try again later"

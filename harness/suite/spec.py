@@ -36,6 +36,7 @@ from harness.suite.renamed import upgraded
 from harness.suite.roles import Llm, Llms
 from harness.suite.search import Search, expanded
 from harness.suite.sources import DatasetSource, Evaluate, Forgetting
+from harness.suite.tracking import Tracking, tracking_of
 from harness.suite.training_data import Data, Pairs
 from harness.values.measures import Measure
 
@@ -144,6 +145,7 @@ class Suite(Spec):
     prices: Prices = Prices()
     limits: Limits = Limits()
     execution: Execution = Execution()
+    track: Annotated[Tracking, BeforeValidator(tracking_of)] = Tracking()
     diagnose: Diagnose = Diagnose()
     slices: Annotated[tuple[SliceName, ...], Unique] = DERIVED_SLICES
     forgetting: Forgetting | None = None

@@ -26,6 +26,9 @@ FORM = "hf://owner/name[@revision][/config]"
 SAVED = ("dataset_dict.json", "state.json")
 PATIENCE = 3.0
 """Seconds in which the hub must answer."""
+ASKING = 10.0
+"""Seconds in which it must tell the commit of a dataset."""
+OWN_BRANCHES = "refs/"
 HEAVY = ("Image", "Audio", "Video", "Pdf", "Nifti", "Array2D", "Array3D", "Array4D", "Array5D")
 """Features whose cells are no text, and which may need more packages to be read."""
 SCRIPT = "use a revision without code, such as @refs/convert/parquet, or another copy of it"
@@ -70,12 +73,51 @@ def read_hub(source: str, problems: list[Problem]) -> tuple[list[Table], dict[st
     address = parse(source)
     tables: list[Table] = []
     about: dict[str, Any] = {}
-    with contextlib.nullcontext() if is_reachable() else _offline():
-        for name, config, role in _parts(address, source):
-            loaded = _load(name, config, address.revision if name == address.name else None, source)
+    reachable = is_reachable()
+    revisions = _Revisions(address, reachable)
+    with contextlib.nullcontext() if reachable else _offline():
+        for name, config, role in _parts(address._replace(revision=revisions.of(address.name)), source):
+            loaded = _load(name, config, revisions.of(name), source)
             tables += _tables(loaded, f"{name}/{config}" if config else name, role, problems)
             about |= {key: value for key, value in _about(loaded).items() if key not in about}
-    return tables, {**about, **({"revision": address.revision} if address.revision else {})}
+    return tables, {**about, **revisions.told()}
+
+
+class _Revisions:
+    """The revision that each dataset of an address is read at: its commit of now, so that all parts are of one commit.
+
+    Where a commit cannot be told, it is what the address says. Branches of the hub's own keep their names.
+    """
+
+    def __init__(self, address: Address, reachable: bool) -> None:
+        self.address, self.reachable = address, reachable
+        self.commits: dict[str, str | None] = {}
+
+    def of(self, name: str) -> str | None:
+        """Return the revision to read a dataset at; None for its newest."""
+        written = self.address.revision if name == self.address.name else None
+        if name not in self.commits:
+            self.commits[name] = commit_of(name, written) if self.reachable else None
+        return written if written and written.startswith(OWN_BRANCHES) else self.commits[name] or written
+
+    def told(self) -> dict[str, Any]:
+        """What a result says about revisions: the commit of the dataset, and those of datasets that belong to it."""
+        name = self.address.name
+        others = {other: commit for other, commit in self.commits.items() if other != name and commit}
+        revision = self.commits.get(name) or self.address.revision
+        return {**({"revision": revision} if revision else {}), **({"revisions": others} if others else {})}
+
+
+def commit_of(name: str, revision: str | None) -> str | None:
+    """Return the commit of a dataset at a revision; None if the hub does not tell, which loading then explains."""
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        return None
+    with contextlib.suppress(Exception):
+        sha = HfApi().dataset_info(name, revision=revision, timeout=ASKING).sha
+        return str(sha) if sha else None
+    return None
 
 
 def is_reachable(patience: float = PATIENCE) -> bool:

@@ -16,9 +16,12 @@ from harness.report.content.details import pairs
 from harness.report.content.questions import first_line
 from harness.report.model import Column, Table, cells, left, number
 from harness.report.render.markdown import environment
+from harness.report.render.model_index import model_index
+from harness.report.render.serving import conversions, graph_loaders, merged_said, serve_commands, serving_notes
 from harness.report.render.templates import yaml_text
 from harness.report.view import BASELINE, View, identical, view
 from harness.text import decimals
+from harness.values.exported import ConvertedEncoder, MergedGenerator
 from harness.values.findings import Comparison, Outcome, SystemInfo, Timing
 
 TEMPLATE = "card.md.j2"
@@ -75,7 +78,7 @@ class Card:
 
     `parts` stand in the order in which they were tuned, `data` is how their training data was made, `pipeline` the
     section as written to `pipeline.yaml`, `calls` the keys of the stage calls that made the models, `changes` the
-    settings that the candidate changes.
+    settings that the candidate changes, `encoders` and `merged` what was converted for servers.
     """
 
     outcome: Outcome
@@ -85,6 +88,8 @@ class Card:
     pipeline: Mapping[str, Any]
     calls: frozenset[str]
     changes: tuple[str, ...] = ()
+    encoders: tuple[ConvertedEncoder, ...] = ()
+    merged: MergedGenerator | None = None
 
 
 def render_card(card: Card) -> str:
@@ -117,6 +122,11 @@ def render_card(card: Card) -> str:
         recipes=yaml_text({"recipes": {one.part: dict(one.recipe) for one in card.parts}, "data": dict(card.data)}),
         steps=_steps(card),
         costs=_costs(card),
+        converted=conversions(card),
+        merged_said=merged_said(card),
+        encoders=graph_loaders(card),
+        commands=serve_commands(card),
+        serving_notes=serving_notes(card, prompts),
         provenance=_provenance(card),
         packages=_packages(card),
         data_licence=licence or "",
@@ -125,14 +135,20 @@ def render_card(card: Card) -> str:
 
 def _front_matter(card: Card) -> dict[str, Any]:
     """The keys that hubs read. A base model is named if it is on a hub; a licence never: that is its owner's word."""
-    names = [UPSTREAM.get(one.base, one.base) for one in card.parts if one.place != "folder"]
+    bases = [one.base.partition("@")[0] for one in card.parts if one.place != "folder"]
+    names = [UPSTREAM.get(base, base) for base in bases]
     tags = dict.fromkeys(tag for one in card.parts for tag in TAGS[one.form or one.part])
     value: dict[str, Any] = {"base_model": list(dict.fromkeys(names))} if names else {}
     if card.parts:
         value["library_name"] = TAGS[card.parts[0].form or card.parts[0].part][0]
     if len(card.parts) == 1:
         value["pipeline_tag"] = TASKS[card.parts[0].part]
-    return {**value, "tags": ["rag", *tags]}
+    return {**value, "tags": ["rag", *tags], **model_index(card.outcome, card.system, _task(card))}
+
+
+def _task(card: Card) -> str:
+    """The task that hubs file the results under: that of the last part, whose output the scores are of."""
+    return TASKS[card.parts[-1].part] if card.parts else TASKS["reranker"]
 
 
 def _intro(card: Card) -> str:
@@ -163,7 +179,10 @@ def _token_loaders(card: Card) -> list[TokenLoader]:
 
 def _files(card: Card) -> list[tuple[str, str]]:
     tuned = [(f"{one.folder}/", f"{WHAT[one.form or one.part]}; tuned from {one.base}") for one in card.parts]
-    return [*tuned, ("pipeline.yaml", "the pipeline that was measured")]
+    converted = [(one.file, f"the same bi-encoder for another runtime: {one.form}") for one in card.encoders]
+    if card.merged is not None:
+        converted.append((f"{card.merged.folder}/", f"the generator with its adapter merged, in {card.merged.dtype}"))
+    return [*tuned, *converted, ("pipeline.yaml", "the pipeline that was measured")]
 
 
 def _made(one: TunedPart) -> str:
