@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from harness.cli.export_pipeline import FOLDERS, is_causal, public_name
+from harness.manifests import MANIFEST
 from harness.models.inspection import inspect
 from harness.planning.graph import SystemPlan
 from harness.planning.rankings import reranker_encoder
-from harness.store import MANIFEST
 from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import Part
 from harness.suite.spec import Suite
