@@ -22,8 +22,11 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import shutil
+import socket
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -50,6 +53,7 @@ from harness.provenance import now
 
 VERSION_FILE, VERSION = "store.json", 2
 """A store without that file is of version 1, which differs in nothing that is read: it is taken over."""
+SILENCE = 3600.0
 QUARANTINE, DAMAGE_FILE = "quarantine", "damage.json"
 PARTS = ".parts"
 """A folder in the folder of a claim for finished parts of the work: it outlives the process, and is not committed."""
@@ -164,10 +168,9 @@ class FolderStore:
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
         with self.lock(key):
-            leftovers = list(self.aside().glob(f"{key}.*"))
-            aside = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=self.aside()))
+            leftovers = [path for path in self.aside().glob(f"{key}.*") if _is_abandoned(path)]
+            aside = Path(tempfile.mkdtemp(prefix=f"{key}.{socket.gethostname()}.{os.getpid()}.", dir=self.aside()))
             for leftover in leftovers:
-                # Of a run that was killed: any other process that writes for this key would hold its lock.
                 if (leftover / PARTS).is_dir() and not (aside / PARTS).exists():
                     (leftover / PARTS).rename(aside / PARTS)
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -254,6 +257,29 @@ class FolderStore:
         folder = self.root / "aside"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def _is_abandoned(aside: Path) -> bool:
+    """Whether nobody writes into a folder of a claim any more: its process is gone, or it is this one and has failed.
+
+    One that holds no lock may still write, where locks do not work. One of another machine is taken to be gone once
+    nothing was written for an hour.
+    """
+    host, process = aside.name.split(".", 1)[1].rsplit(".", 2)[0:2] if aside.name.count(".") >= 3 else ("", "")
+    if not process.isdecimal():
+        # Of an earlier version.
+        return True
+    if host != socket.gethostname():
+        return all(time.time() - path.stat().st_mtime > SILENCE for path in [aside, *aside.rglob("*")])
+    if int(process) == os.getpid():
+        return [path.name for path in aside.iterdir()] == [PARTS]
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _keep_parts_only(aside: Path) -> None:

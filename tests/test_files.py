@@ -27,7 +27,7 @@ def test_what_fails_leaves_the_old_content_and_nothing_else(
     write_atomically(path, "old")
     monkeypatch.setenv(FSYNC_VARIABLE, "1")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     if fails == "fsync":

@@ -23,7 +23,7 @@ from harness.values.findings import ServingCost, Timing
 
 def served(p95: float | None, cost: float = 0.4, seed: int = 0) -> Any:
     total = Timing(part="total", n=100, p50_ms=10.0, p95_ms=p95) if p95 is not None else None
-    return judged.info("untuned", seed, serving=ServingCost(parts=(), total=total, dollars_per_1000=cost))
+    return judged.info("untuned", seed, serving=ServingCost(parts=("dense",), total=total, dollars_per_1000=cost))
 
 
 def probed(gate: Gate, now: Any, then: Any = None, machine: str | None = None) -> Gating:
@@ -93,7 +93,7 @@ def test_figures_are_worded_with_their_units() -> None:
 
 def ranged(p95: float, spread: float) -> Any:
     total = Timing(part="total", n=100, p50_ms=10.0, p95_ms=p95, p95_range=(p95 * (1 - spread), p95 * (1 + spread)))
-    return judged.info("untuned", 0, serving=ServingCost(parts=(), total=total, dollars_per_1000=0.4))
+    return judged.info("untuned", 0, serving=ServingCost(parts=("dense",), total=total, dollars_per_1000=0.4))
 
 
 @pytest.mark.parametrize(

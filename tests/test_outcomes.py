@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import outcomes as invented
@@ -18,6 +19,7 @@ from harness.errors import ConfigError
 from harness.experiments import query_details, reports
 from harness.results import diagnoses, outcomes, reuse
 from harness.results.score_tables import scores_in
+from harness.suite.tracking import Tracking
 from harness.values.evidence import Evidence
 from harness.values.findings import OUTCOME_SCHEMA, Outcome
 from harness.values.records import Score
@@ -29,6 +31,7 @@ class NoPlan:
     """A plan of no systems: nothing has to be gathered from a store."""
 
     systems: tuple[Any, ...] = ()
+    suite = SimpleNamespace(track=Tracking())
 
 
 def write(root: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[Outcome, Path]:

@@ -116,7 +116,9 @@ class ChildExecutor:
     def _run_child(self, future: Future[Cost], request: Request, progress: Progress, context: Any) -> Cost:
         receiver, sender = context.Pipe(duplex=False)
         threads = machine.threads_of(self.jobs) if request.beside else None
-        child = context.Process(target=_child, args=(sender, request, threads, self._share(request)), daemon=True)
+        child = context.Process(
+            target=_child, args=(sender, request, threads, MEMORY * self._share(request)), daemon=True
+        )
         with applied(request.environment or environment_now()):
             child.start()
         sender.close()
@@ -169,8 +171,8 @@ def _death(request: Request, exitcode: int | None) -> str:
     return f"{request.stage}: its process ended with exit code {exitcode} and no result"
 
 
-def _child(sender: Connection, request: Request, threads: int | None, share: float) -> None:
-    """Run a request in the child, with a `share` of the free memory.
+def _child(sender: Connection, request: Request, threads: int | None, memory: float) -> None:
+    """Run a request in the child, which may take the share `memory` of what is free.
 
     Everything goes back through the pipe; the parent owns the terminal.
     """
@@ -185,7 +187,7 @@ def _child(sender: Connection, request: Request, threads: int | None, share: flo
         apply(request.environment)
     if threads is not None:
         _limit(threads)
-    machine.bound_memory(MEMORY * share)
+    machine.bound_memory(memory)
     last = 0.0
 
     def progress(done: int, total: int) -> None:

@@ -17,6 +17,7 @@ from harness.manifests import Entry
 from harness.remote.makings import FOLDER
 from harness.results import running
 from harness.results.outcomes import KEYS_FILE, OUTCOME_FILE
+from harness.stages import STAGES
 from harness.store import QUARANTINE, FolderStore, Store
 
 RESULTS = ("outcomes/*/*", "diagnoses/*/*", "curves/*/*/*")
@@ -83,15 +84,15 @@ def garbage(root: Path, store: Store, days: float, every_result: bool) -> Garbag
     needed = set(running.held(root))
     for folder in _results(root, every_result):
         keys = _keys_of(folder)
-        # An earlier version did not note keys of data and scores.
+        # An earlier version did not note keys of data, scores and probes.
         needed |= (
             keys
             if keys is not None
-            else _of_ledger(folder) | {key for key, entry in entries.items() if "stage" not in entry.facts}
+            else _of_ledger(folder) | {key for key, entry in entries.items() if entry.facts.get("stage") not in STAGES}
         )
     needed = _with_inputs(needed, entries)
-    before = (datetime.now(UTC) - timedelta(days=days)).isoformat()
-    unneeded = [entry for key, entry in entries.items() if key not in needed and entry.created <= before]
+    before = datetime.now(UTC) - timedelta(days=days)
+    unneeded = [entry for key, entry in entries.items() if key not in needed and _moment(entry) <= before]
     return Garbage(unneeded, list(_left_behind(root, store, days * 86_400)))
 
 
@@ -166,6 +167,14 @@ def _inputs(entry: Entry) -> Mapping[str, Any]:
     call = entry.facts.get("call")
     inputs = call.get("inputs") if isinstance(call, Mapping) else None
     return inputs if isinstance(inputs, Mapping) else {}
+
+
+def _moment(entry: Entry) -> datetime:
+    """When an artifact was committed; one that does not say is old."""
+    try:
+        return datetime.fromisoformat(entry.created)
+    except ValueError:
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _with_inputs(keys: set[str], entries: Mapping[str, Entry]) -> set[str]:
