@@ -85,7 +85,7 @@ def damage(root: Path) -> list[str]:
 
 
 def main() -> None:
-    folder, error, stays = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    folder, (error, stays, *places) = Path(sys.argv[1]), map(int, sys.argv[2:])
     session.executor_named = lambda name, jobs: InlineExecutor()  # type: ignore[assignment]
     faults = ctypes.CDLL(None)
     faults.io_count.restype = ctypes.c_long
@@ -103,7 +103,7 @@ def main() -> None:
         (folder.parent / "report.json").write_text(json.dumps(report), encoding="utf-8")
         return code
 
-    for at in map(int, sys.argv[4:]):
+    for at in places:
         shutil.rmtree(root, ignore_errors=True)
         code = forked(lambda at=at: broken(at), told)  # type: ignore[misc]
         line = {"at": at, "code": code, "said": told.read_text(encoding="utf-8"), "scores": scores(root)}

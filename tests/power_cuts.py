@@ -102,7 +102,7 @@ def rebuilt(root: Path, state: Path) -> int:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]).resolve()
+    folder, places = Path(sys.argv[1]).resolve(), [int(text) for text in sys.argv[2:]]
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     session.executor_named = lambda name, jobs: InlineExecutor()  # type: ignore[assignment]
     suite, root, told, state = folder / "suite.yaml", folder / "root", folder / "told.txt", folder / "state"
@@ -115,7 +115,7 @@ def main() -> None:
         disk.save()
         return code
 
-    for at in map(int, sys.argv[2:]):
+    for at in places:
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir()
         code = io_faults.forked(lambda at=at: cut(at), told)  # type: ignore[misc]
