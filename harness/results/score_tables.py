@@ -130,7 +130,7 @@ def _measures(names: Sequence[str]) -> bool:
 def _put(column: dict[str, float | None], query: str, text: str, where: str, problems: list[Problem]) -> None:
     if text == FAILED:
         column[query] = None
-    elif re.fullmatch(r"-?\d+(\.\d+)?", text):
+    elif re.fullmatch(r"-?\d+(\.\d+)?", text) and formats.finite(text) is not None:
         column[query] = float(text)
     elif text != NOT_APPLICABLE:
         problems.append(Problem(where, f"{text!r} is not a score", HINT))
