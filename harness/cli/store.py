@@ -80,7 +80,7 @@ def _room(store: Store, common: Common) -> None:
     if common.as_json:
         print_json([row._asdict() for row in rows])
         return
-    cells = [(row.kind, format.count(row.count), format.size(row.size)) for row in rows]
+    cells = [(row.kind, format.count(row.number), format.size(row.size)) for row in rows]
     cells.append(("all", "", format.size(sum(row.size for row in rows))))
     layout.table(["what", "how many", "size"], cells, ["how many", "size"], common.screen())
 

@@ -30,7 +30,7 @@ class Room(NamedTuple):
     """How many artifacts or folders of a kind there are, and their bytes."""
 
     kind: str
-    count: int
+    number: int
     size: int
 
 
