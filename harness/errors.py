@@ -17,6 +17,7 @@ knows nothing about files, models or measures.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,16 @@ def nearest(word: str, choices: Iterable[str], phrase: str = "did you mean") -> 
     if close:
         return f"{phrase} {close[0]!r}?"
     return f"known here: {', '.join(known)}" if known else ""
+
+
+def json_fault(error: ValueError | RecursionError, place: str = "column") -> str:
+    """Return why a text is no JSON: what the parser says and where, by ``column`` or ``line``.
+
+    A number of thousands of digits is refused by Python itself, and is no JSONDecodeError.
+    """
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at {place} {error.colno if place == 'column' else error.lineno}"
+    return "too deep" if isinstance(error, RecursionError) else "a number has too many digits"
 
 
 EACH, MOST = 5, 20

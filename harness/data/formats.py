@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, Problem
+from harness.errors import DataError, Problem, json_fault
 from harness.files import write_atomically, written
 from harness.values.records import Qrels, Run
 from harness.values.repairs import Repairing
@@ -96,8 +96,8 @@ def read_jsonl(
     for number, line in lines:
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "too deep"
+        except (ValueError, RecursionError) as error:
+            what = json_fault(error)
             hint = "remove the comma at its end" if line.rstrip().endswith("},") else ""
             problems.append(Problem(f"{path}:{number}", f"not JSON: {what}", hint))
             continue
@@ -115,7 +115,7 @@ def _is_row(line: str) -> bool:
     """Return whether a line is an object with any value that is not an object."""
     try:
         value = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return isinstance(value, dict) and not (value and all(isinstance(item, dict) for item in value.values()))
 
@@ -149,7 +149,7 @@ def json_objects(text: str) -> list[dict[str, Any]] | None:
             values.append(value)
             while place < len(text) and text[place].isspace():
                 place += 1
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     whole = values[0] if len(values) == 1 else values
     if isinstance(whole, dict) and whole and all(isinstance(item, dict) for item in whole.values()):

@@ -108,7 +108,7 @@ def _of_json(path: Path, lines: Sequence[tuple[int, str]]) -> _Rows | None:
         return None
     try:
         value = json.loads("\n".join(line for _, line in lines))
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     nested = value.get("per_query", value)
     if not isinstance(nested, dict) or not nested or not all(isinstance(inner, dict) for inner in nested.values()):

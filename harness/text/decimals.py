@@ -11,8 +11,11 @@ SHOWN_AS_ZERO = "+0.000"
 
 
 def finite(value: float | None) -> float | None:
-    """Return the value, or None if it is absent, NaN or infinite."""
-    return value if value is not None and math.isfinite(value) else None
+    """Return the value, or None if it is absent, NaN, infinite, or a whole number beyond all floats."""
+    try:
+        return value if value is not None and math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def fixed(value: float | None, digits: int = 3) -> str:

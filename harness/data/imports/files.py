@@ -12,7 +12,7 @@ from harness.data.folders import SPLITS, split_named
 from harness.data.formats import read_bytes, read_jsonl
 from harness.data.imports.delimited import decoded, read_delimited
 from harness.data.imports.imported import Row, Table
-from harness.errors import DataError, Problem
+from harness.errors import DataError, Problem, json_fault
 from harness.values.repairs import Repairing
 
 DELIMITED, JSON, LINES, PARQUET = (".csv", ".tsv"), (".json",), (".jsonl", ".ndjson"), (".parquet",)
@@ -119,8 +119,9 @@ def read_json(path: Path, problems: list[Problem]) -> Any:
         if rows:
             problems += aside
             return rows
-        what = f"{error.msg} at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "too deep"
-        raise DataError(Problem(str(path), f"not JSON: {what}", "write a list of objects, or JSON Lines")) from None
+        raise DataError(
+            Problem(str(path), f"not JSON: {json_fault(error, 'line')}", "write a list of objects, or JSON Lines")
+        ) from None
 
 
 def table_of(where: str, value: Any, problems: list[Problem]) -> Table:
