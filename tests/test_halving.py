@@ -138,6 +138,27 @@ def test_a_search_stops_candidates_on_dev_and_keeps_them_in_the_table(tmp_path: 
     assert [row.model_dump() for row in again.outcome.rounds] == [row.model_dump() for row in outcome.rounds]
 
 
+def test_stopped_candidates_need_not_be_scored(tmp_path: Path, leave: Leave) -> None:
+    suite = searched(tmp_path, search={"halving": {"eta": 2, "score_stopped": False}})
+    store, baselines = tmp_path / "store", tmp_path / "baselines"
+    done = benchmark.run(suite, store, executor=smallsuite.Here())
+    outcome, stopped = done.outcome, {row.candidate for row in done.outcome.rounds if not row.kept}
+    assert len(stopped) == 3
+    assert not {info.name for info in outcome.systems} & stopped
+    assert {row.system for row in outcome.comparisons if row.family == "gain"} == {"bm25", "rate-0", "rate-1", "rate-2",
+                                                                                   "rate-3"} - stopped  # fmt: skip
+    text = (done.folder / "report.md").read_text(encoding="utf-8")
+    assert "Successive halving on dev stopped 3 of 4 candidates" in text
+    assert "were not scored on test" in text
+    places = ["--store", str(store), "--baselines", str(baselines)]
+    assert leave("accept", str(suite), "--reason", "first", *places)[0] == 0
+    code, told = leave("gate", str(suite), *places, "--json")
+    assert code == 0, told
+    verdicts = {row["system"]: row for row in json.loads(told)["verdicts"]}
+    assert {verdicts[name]["verdict"] for name in stopped} == {"not compared"}
+    assert all("and not scored" in verdicts[name]["reason"] for name in stopped)
+
+
 def test_a_round_with_less_than_a_batch_is_left_out(tmp_path: Path) -> None:
     # Half of the judged pairs is less than one batch of 512, so nothing can be stopped before the whole.
     recipes = {"retriever": {"epochs": 1, "batch_size": 512, "learning_rate": 0.01, "checkpoints": 1}}

@@ -34,20 +34,25 @@ POOL = 10
 
 
 class Searched(NamedTuple):
-    """What became of the candidates: the share of each that was stopped, the rounds, and what they cost."""
+    """What became of the candidates: the share of each that was stopped, the rounds, and what they cost.
+
+    `scored`: whether the stopped ones are scored, as they were when they were stopped.
+    """
 
     stopped: Mapping[str, float] = {}
     rounds: tuple[RoundScore, ...] = ()
     ledger: Mapping[str, LedgerRow] = {}
     calls_made: int = 0
+    scored: bool = True
 
     def applied(self, suite: Suite) -> Suite:
-        """Return the suite with each stopped candidate as it was when it was stopped."""
+        """Return the suite with each stopped candidate as it was when it was stopped, or without it."""
         if not self.stopped:
             return suite
         candidates = {
             name: at_share(suite, candidate, self.stopped.get(name, 1.0))
             for name, candidate in suite.candidates.items()
+            if self.scored or name not in self.stopped
         }
         return suite.model_copy(update={"candidates": candidates})
 
@@ -163,7 +168,7 @@ def told(suite: Suite, dataset: Dataset, store: Store) -> list[str]:
         rounds.append(f"{len(left)} with {share:.0%}")
         stopped |= dict.fromkeys(left[go_on(len(left), rule.eta) :], share)
         left = left[: go_on(len(left), rule.eta)]
-    last = build_plan(Searched(stopped).applied(suite), dataset)
+    last = build_plan(Searched(stopped, scored=rule.score_stopped).applied(suite), dataset)
     seconds |= {key: one.seconds for key, one in estimate(last, store, known).items()}
     return [
         f"Halving trains {', '.join([*rounds, f'{len(left)} with 100%'])} of the training data, in about "
@@ -215,7 +220,7 @@ def search(session: Session, dataset: Dataset) -> Searched:
         ledger |= done.execution.rows
         made += done.execution.made
         left = [name for name in left if name in kept]
-    return Searched(stopped, tuple(rounds), ledger, made)
+    return Searched(stopped, tuple(rounds), ledger, made, rule.score_stopped)
 
 
 def round_of(suite: Suite, names: Sequence[str], share: float, measure: Measure) -> Suite:

@@ -189,7 +189,8 @@ class _Evaluation:
                 continue
             if stopped := self._stopped(name):
                 standing: Standing = "missing" if name in before else "not compared"
-                yield self._blank(gate, name, tuple(now.get(name) or before[name]), standing, stopped)
+                seeds = tuple(now.get(name) or before.get(name) or self.terms.expected[name])
+                yield self._blank(gate, name, seeds, standing, stopped)
                 continue
             yield from self._lost(gate, name, now.get(name, {}), before.get(name, {}))
             if name in now:
@@ -207,7 +208,11 @@ class _Evaluation:
 
     def _stopped(self, name: str) -> str:
         """Why a search stopped a candidate, so that it has no score of its whole training; empty if it did not."""
-        return next((info.stopped for info in self.outcome.systems if info.name == name), "")
+        last = [row for row in self.outcome.rounds if row.candidate == name][-1:]
+        left_out = [
+            f"stopped after {row.share:.0%} of its training data, and not scored" for row in last if not row.kept
+        ]
+        return next((info.stopped for info in self.outcome.systems if info.name == name), "".join(left_out))
 
     def _lost(
         self, gate: Gate, name: str, now: Mapping[int, ScoreColumn], before: Mapping[int, ScoreColumn]

@@ -26,12 +26,14 @@ class Halving(Spec):
     All trained candidates begin with a small share of their training data. Of each round, the best 1/`eta` on dev go on
     to `eta` times as much; the last round is the whole. There are as many `rounds` as it takes to come down to one
     candidate, if not given. `measure` ranks them on dev: one that is gated, by default the first that every
-    candidate can move.
+    candidate can move. Without `score_stopped`, only what went on to the end is indexed and scored on the evaluated
+    split; as dev alone decided, the intervals of the others hold without the stopped ones.
     """
 
     eta: Several = 3
     rounds: Several | None = None
     measure: MeasureField | None = None
+    score_stopped: bool = True
 
 
 class Range(Spec):

@@ -22,15 +22,20 @@ def rounds(view: View) -> Table | None:
     )
     seconds = sum(row.seconds for row in shown)
     trained = len({row.candidate for row in shown})
-    stopped = len({info.name for info in view.outcome.systems if info.stopped})
+    stopped = len({row.candidate for row in shown if not row.kept})
+    scored = any(info.stopped for info in view.outcome.systems)
+    what = (
+        f"A stopped candidate is scored on {view.outcome.split} as it was when it was stopped: it counts in every "
+        "family of comparisons, and its training in the tables of costs."
+        if scored
+        else f"Stopped candidates were not scored on {view.outcome.split}: they are in no other table."
+    )
     return Table(
         "Which candidates were trained to the end?",
         columns,
         tuple(map(_row, shown)),
         f"Successive halving on dev stopped {stopped} of {fmt.counted(trained, 'candidate')}; these trainings took "
-        f"{fmt.duration(seconds)}. A round searches a pool: what is judged, and what untuned systems find. A stopped "
-        f"candidate is scored on {view.outcome.split} as it was when it was stopped: it counts in every family of "
-        "comparisons, and its training in the tables of costs.",
+        f"{fmt.duration(seconds)}. A round searches a pool: what is judged, and what untuned systems find. {what}",
         keys=2,
     )
 
