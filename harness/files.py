@@ -53,6 +53,30 @@ def write_atomically(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; no for a name that no file can have, such as a very long one."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; no for a name that none can have."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything of that name; no for a name that nothing can have."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def link_to(link: Path, folder: Path) -> None:
     """Make `link` a symbolic link to a folder beside it, in one step."""
     aside = link.with_name(f".{uuid.uuid4().hex}{PART}")

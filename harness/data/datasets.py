@@ -16,6 +16,7 @@ from harness.data.builders import load_builder
 from harness.data.imports import Columns, MissingSplits, Note, read_import, write_folder
 from harness.data.splits import Dataset, Split
 from harness.errors import DataError, Problem, few_of_each, nearest
+from harness.files import exists
 from harness.suite.sources import DatasetSource as DatasetSpec
 from harness.suite.sources import ReadingRule
 from harness.values.grades import LEVEL
@@ -77,7 +78,7 @@ def _imported(
     """Import a source, and read it as the dataset folder that it makes; what was left out counts as a repair."""
     imported = read_import(source, columns)
     if imported is None:
-        there = Path(source).exists()
+        there = exists(Path(source))
         what = "neither a table, a testset nor a dataset of another tool" if there else "no such file or folder"
         hint = (
             "give a folder in BEIR layout as dataset.path" if there else "give one, hf://owner/name, or ir_datasets:ID"

@@ -23,6 +23,7 @@ QUERY_NAMES = frozenset(["query-id", "queryid", "query", "qid", "q-id", "topic",
 DOCUMENT_NAMES = frozenset(
     ["corpus-id", "corpusid", "doc-id", "docid", "document-id", "doc", "document", "docno", "pid", "passage-id", "did"]
 )
+SHOWN = 40
 GRADE_NAMES = frozenset(["score", "relevance", "rel", "grade", "label", "judgement", "judgment", "relevance-score"])
 FORM = "query, document and relevance, split by tabs"
 
@@ -154,9 +155,10 @@ def _by_count(fields: Sequence[str], by_tabs: bool, where: str, repairing: Repai
 
 def _grade(text: str, where: str, problems: list[Problem], repairing: Repairing) -> int | None:
     """Return a grade as an integer of 0 or more; None, with a problem, if it is no integer."""
-    match = re.fullmatch(r'"?([-+]?[0-9]+)(\.0*)?"?', text)
+    match = re.fullmatch(r'"?([-+]?[0-9]{1,9})(\.0*)?"?', text)
     if match is None:
-        problems.append(Problem(where, f"relevance {text!r} is not an integer", "use grades such as 0, 1, 2"))
+        what = f"relevance {text[:SHOWN]!r} is not an integer of up to nine digits"
+        problems.append(Problem(where, what, "use grades such as 0, 1, 2"))
         return None
     if match[2]:
         repairing.note("decimal-grade", where, text)

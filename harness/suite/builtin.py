@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import ConfigError, Problem, nearest
+from harness.files import exists, is_file, is_folder
 
 PACKAGE = Path(__file__).parents[1] / "_data"
 CHECKOUT = Path(__file__).parents[2]
@@ -15,7 +16,7 @@ HINT = "give a suite file, a folder that holds suite.yaml, or a shipped suite ('
 def folder(kind: str) -> Path:
     """Return the folder `suites` or `fixtures`; raise ConfigError naming both places if there is none."""
     for root in (PACKAGE, CHECKOUT):
-        if (root / kind).is_dir():
+        if is_folder(root / kind):
             return root / kind
     raise ConfigError(f"no folder '{kind}' in {PACKAGE} or {CHECKOUT}; reinstall rag-tuning-harness")
 
@@ -28,13 +29,13 @@ def suite_names() -> list[str]:
 def find_suite(name_or_path: str | Path) -> Path:
     """Return the suite file that a path (to it or to its folder) or the name of a shipped suite means."""
     path = Path(name_or_path)
-    if path.is_file():
+    if is_file(path):
         return path
-    if (path / SUITE_FILE).is_file():
+    if is_file(path / SUITE_FILE):
         return path / SUITE_FILE
     if len(path.parts) == 1 and path.name in suite_names():
         return folder("suites") / path.name / SUITE_FILE
-    named = len(path.parts) == 1 and not path.suffix and not path.exists()
+    named = len(path.parts) == 1 and not path.suffix and not exists(path)
     raise ConfigError(
         Problem("", f"no suite {str(name_or_path)!r}", nearest(path.name, suite_names()) if named else HINT)
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import model_validator
 
+from harness.files import is_file
 from harness.suite.fields import Place, Spec
 from harness.suite.served_models import SystemEndpoint
 
@@ -60,5 +61,5 @@ def place_files(value: Any, folder: Path) -> Iterator[tuple[tuple[str, ...], Pat
             if isinstance(external.get(key), str) and external[key].strip():
                 place = folder / external[key]
                 external[key] = str(place)
-                if not place.is_file():
+                if not is_file(place):
                     yield ("candidates", str(name), "external", key), place

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.errors import ConfigError, DatasetMissing, Problem, nearest
+from harness.files import exists, is_file, is_folder
 from harness.suite import builtin, secrets
 from harness.suite.conflicts import conflicts
 from harness.suite.external import place_files
@@ -225,9 +226,9 @@ def _expand_place(dataset: dict[str, Any], key: str, file: _File, at: KeyPath) -
         return []
     place = builtin.find_fixture(text) or (file.path.parent / text)
     dataset[key] = str(place)
-    if key == "path" and not place.is_dir():
+    if key == "path" and not is_folder(place):
         return [Problem(where, f"no folder {place}", "give a folder in BEIR layout, relative to the suite file")]
-    if not place.exists():
+    if not exists(place):
         hint = "give a file or folder, relative to the suite file, hf://owner/name, or ir_datasets:ID"
         return [Problem(where, f"no file or folder {place}", hint)]
     return []
@@ -241,7 +242,7 @@ def _expand_prompts(value: Any, file: _File) -> Iterator[Problem]:
     for name, text in prompts.items():
         if isinstance(text, str):
             prompts[name] = str(file.path.parent / text)
-            if not (file.path.parent / text).is_file():
+            if not is_file(file.path.parent / text):
                 where = file.where(("llm", "prompts", name))
                 yield Problem(
                     where, f"no file {file.path.parent / text}", "give a text file, relative to the suite file"

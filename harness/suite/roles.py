@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from harness.files import is_folder
 from harness.suite.addresses import Dollars, Header, Texts, Url, Variable, can_be_sent
 from harness.suite.fields import Above0, Count, Place, Positive, Share, Spec
 from harness.suite.local_models import LocalModel
@@ -45,7 +46,7 @@ def place_of(role: Role) -> str:
 
 def is_local(model: str) -> bool:
     """Whether a model runs in process."""
-    return model.startswith(EMBEDDED_PREFIX) or Path(model).expanduser().is_dir()
+    return model.startswith(EMBEDDED_PREFIX) or is_folder(Path(model).expanduser())
 
 
 class Llm(LocalModel):

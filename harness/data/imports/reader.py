@@ -9,6 +9,7 @@ from harness.data.imports import articles, files, hub, irds
 from harness.data.imports.assemble import assemble
 from harness.data.imports.imported import NO_COLUMNS, Columns, Imported, Table
 from harness.errors import DataError, Problem
+from harness.files import is_file, is_folder
 
 IGNORED = (".md", ".txt", ".yaml", ".yml", ".lock", ".py", ".gitattributes", "")
 """Endings of files that lie beside tables and are not read, such as a README."""
@@ -29,9 +30,9 @@ def read_import(source: str, columns: Columns = NO_COLUMNS) -> Imported | None:
         tables, about = irds.read_irds(source)
         return assemble(tables, columns, source, {"from": source, **about}, problems)
     path = Path(source)
-    if path.is_dir():
+    if is_folder(path):
         return _read_folder(path, columns, problems)
-    if not path.is_file() or files.suffix_of(path) not in files.SUFFIXES:
+    if not is_file(path) or files.suffix_of(path) not in files.SUFFIXES:
         return None
     beside = path.parent / "corpus.parquet"
     paths = [path, beside] if _is_qa(path) and beside.is_file() else [path]
