@@ -246,11 +246,11 @@ def test_no_mistake_is_blamed_for_what_another_left_open(more: str) -> None:
 
 def test_conflicts_are_found_beside_other_mistakes() -> None:
     """The numbers of list items are those of the file, whatever else is wrong in the list."""
-    text = GOOD.replace("[ndcg@10]", "[ndgc@1, mrr@2, mrr@2, recall@100]") + "pipeline: {depth: 20}\nextra: 1\n"
+    text = GOOD.replace("[ndcg@10]", "[ndgc@1, mrr@2, mrr@2, recall@100]") + "pipeline: {depth: 20}\nxyzzy: 1\n"
     assert problems_of(text) == [
         "s.yaml:4: measures.2: 'mrr@2' is named twice (first in line 4); keep one",
         "s.yaml:4: measures.0: unknown measure 'ndgc@1'; did you mean 'ndcg@1'?",
-        "s.yaml:6: extra: unknown key; remove it, or see the suite that 'harness init DIR' writes: "
+        "s.yaml:6: xyzzy: unknown key; remove it, or see the suite that 'harness init DIR' writes: "
         "it explains every key",
         "s.yaml:4: measures.3: recall@100 has a cutoff above pipeline.depth 20; raise the depth",
     ]

@@ -141,7 +141,8 @@ def check_complete(suite: Suite, outcome: Outcome, folder: Path) -> None:
     for info in outcome.systems:
         if info.failed:
             problems.append(Problem(info.label, f"failed ({info.failed})", AGAIN))
-    there = {info.name for info in outcome.systems}
+    # Of a candidate that a search stopped, there need not be scores.
+    there = {*(info.name for info in outcome.systems), *(row.candidate for row in outcome.rounds if not row.kept)}
     lacking = [name for name in named(suite) if name not in there] if there else []
     problems += [Problem(name, "in the suite, but not in this outcome", AGAIN) for name in lacking]
     failed = {info.label for info in outcome.systems if info.failed}
