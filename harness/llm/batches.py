@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LITTLE_ENDIAN = "<f4"
+LARGEST = 3.4e38
 SCORES = ("relevance_score", "score")
 
 
@@ -188,7 +188,8 @@ def _vector(value: Any) -> NDArray[np.float32] | str:
 
 
 def _is_finite(score: Any) -> bool:
-    return isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
+    """Whether it is a number that single precision can hold, as vectors are held."""
+    return isinstance(score, int | float) and not isinstance(score, bool) and abs(score) <= LARGEST
 
 
 def _tokens(whole: Any) -> int | None:
