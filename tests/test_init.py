@@ -137,8 +137,10 @@ def test_the_template_with_every_key_set_is_a_suite() -> None:
     whole = yaml.safe_load(WHOLE)
     parts = [whole["pipeline"][part] for part in ("retriever", "reranker")]
     endpoints = [part.pop("endpoint") for part in parts]
-    # Its files are no part of the template.
+    # Files of an external system are no part of the template, and one behind an address takes no fixed passages.
     del whole["candidates"]["theirs"]
+    service = whole["candidates"].pop("service")
+    drift = [whole["gates"].pop(number) for number, gate in enumerate(whole["gates"]) if "served" in gate]
     suite = parse_suite(yaml.safe_dump(whole), TEMPLATE)
     assert suite.pipeline.reranker is not None
     assert suite.data.mine.relabel is not None
@@ -146,10 +148,12 @@ def test_the_template_with_every_key_set_is_a_suite() -> None:
     # An endpoint takes the place of what says how a model is used here.
     whole["pipeline"]["retriever"] = {"kind": "endpoint", "endpoint": endpoints[0]}
     whole["pipeline"]["reranker"] = {"kind": "endpoint", "endpoint": endpoints[1]}
-    whole["factorial"], whole["candidates"], whole["search"] = [], {}, None
-    whole["gates"] = [gate for gate in whole["gates"] if "served" not in gate]
+    whole["factorial"], whole["candidates"], whole["search"] = [], {"service": service}, None
+    whole["gates"] += drift
+    del whole["evaluate"]["contexts"]
     served = parse_suite(yaml.safe_dump(whole), TEMPLATE)
     assert served.pipeline.retriever.endpoint is not None
+    assert served.candidates["service"].external is not None
 
 
 def test_the_template_shows_every_kind_of_candidate() -> None:

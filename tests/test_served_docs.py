@@ -53,7 +53,7 @@ def test_vectors_are_asked_for_once_whatever_is_cut_off() -> None:
 
 
 def rows(table: str) -> Iterator[list[str]]:
-    for line in PAGE.split(table)[1].split("\n\n")[0].splitlines()[1:]:
+    for line in PAGE.split(table)[1].split("\n\n")[0].splitlines()[2:]:
         yield [cell.strip() for cell in line.strip("|").split("|")]
 
 

@@ -174,7 +174,9 @@ def test_a_server_that_dies_costs_its_rows_and_no_other(models: Models, tmp_path
             return right(body) if len(asked) < 4 else Served(500, {"error": {"message": "out of memory"}})
 
         server.answering = dying
-        text = suite_text(models, server.url).replace("price_in: 100.0", "retries: 0")
+        text = suite_text(models, server.url)
+        for price in ("price_in: 100.0", "price_request: 10.0"):
+            text = text.replace(price, "retries: 0")
         (tmp_path / "suite.yaml").write_text(text, encoding="utf-8")
         done = benchmark.run(tmp_path / "suite.yaml", tmp_path / "store", executor=Here())
     failed = {info.name: info.failed for info in done.outcome.systems}
@@ -225,7 +227,7 @@ def test_other_weights_under_the_same_name_are_noticed(models: Models, server: S
 
 
 @pytest.mark.parametrize(("answer", "form", "sentence"), [
-    (served_doubles.tei, "cohere", "missing field `texts`); set endpoint.form: tei"),
+    (served_doubles.tei, "cohere", "missing field `texts`; set endpoint.form: tei"),
     (lambda body: Served(404, b"not here", {}), "tei", "has no such path (answers 404: not here); correct base_url: "
      "the request went to {url}/rerank"),
     (lambda body: Served(200, {"results": [{"index": 0, "relevance_score": 1.0}]}), "cohere",

@@ -154,7 +154,7 @@ def test_scores_of_every_form_go_to_their_passages(form: str, tmp_path: Path) ->
         found = client.score(POOLS, silently)
         assert found == [similarity(*pool) for pool in POOLS]
         assert {one.path for one in server.seen} == {"/v1/rerank"}
-        assert server.seen[0].body["documents"] == POOLS[0][1]
+        assert {one.body["query"]: one.body["documents"] for one in server.seen} == dict(POOLS)
         assert reranker(server, tmp_path).score(POOLS, silently) == found
         assert server.requests == len(POOLS), "nothing is asked twice"
 
@@ -162,7 +162,7 @@ def test_scores_of_every_form_go_to_their_passages(form: str, tmp_path: Path) ->
 def test_the_form_of_tei_sends_texts_and_asks_for_logits(tmp_path: Path) -> None:
     with Server(served_doubles.tei) as server:
         found = reranker(server, tmp_path, form="tei").score(POOLS, silently)
-        body = server.seen[0].body
+        body = next(one.body for one in server.seen if one.body["query"] == POOLS[0][0])
     assert found == [similarity(*pool) for pool in POOLS]
     assert (body["texts"], body["raw_scores"], body["truncate"]) == (POOLS[0][1], True, True)
     assert "documents" not in body

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LITTLE_ENDIAN = "<f4"
+LARGEST = 3.4e38
 SCORES = ("relevance_score", "score")
 
 
@@ -63,8 +63,8 @@ class TextBatch(NamedTuple):
     def read(self, content: bytes, asked: RequestContext, clean: Redaction) -> Completion | Fault:
         """See `Sendable`."""
         whole = _parsed(content)
-        rows = whole.get("data") if isinstance(whole, Mapping) else None
-        if not _are_rows(rows):
+        rows = _rows(whole.get("data") if isinstance(whole, Mapping) else None)
+        if rows is None:
             return no_answer(content, asked, clean, "embeddings", "data")
         paid = Completion("", prompt_tokens=_tokens(whole), new_tokens=0)
         placed = _placed(rows, len(self.texts), "texts", needs_places=False)
@@ -116,14 +116,14 @@ class PassageBatch(NamedTuple):
     def read(self, content: bytes, asked: RequestContext, clean: Redaction) -> Completion | Fault:
         """See `Sendable`."""
         whole = _parsed(content)
-        rows = (whole.get("results") or whole.get("data")) if isinstance(whole, Mapping) else whole
-        if not _are_rows(rows):
+        rows = _rows((whole.get("results") or whole.get("data")) if isinstance(whole, Mapping) else whole)
+        if rows is None:
             return no_answer(content, asked, clean, "scores of a reranker", "results")
         paid = Completion("", prompt_tokens=_tokens(whole), new_tokens=0)
         placed = _placed(rows, len(self.passages), "documents", needs_places=True)
         if isinstance(placed, str):
             return Fault("again", placed, paid=paid)
-        scores = [next((row[name] for name in SCORES if name in row), None) for row in placed]
+        scores: list[Any] = [next((row[name] for name in SCORES if name in row), None) for row in placed]
         if not all(map(_is_finite, scores)):
             wrong = next(score for score in scores if not _is_finite(score))
             return Fault("again", f"gives the score {wrong!r}, which is no finite number", paid=paid)
@@ -148,8 +148,11 @@ def _parsed(content: bytes) -> Any:
         return None
 
 
-def _are_rows(rows: Any) -> bool:
-    return isinstance(rows, list) and bool(rows) and all(isinstance(row, Mapping) for row in rows)
+def _rows(value: Any) -> list[Mapping[str, Any]] | None:
+    """Return the results of a response; None if it holds none."""
+    if not isinstance(value, list) or not value or not all(isinstance(row, Mapping) for row in value):
+        return None
+    return value
 
 
 def _placed(
@@ -188,7 +191,8 @@ def _vector(value: Any) -> NDArray[np.float32] | str:
 
 
 def _is_finite(score: Any) -> bool:
-    return isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
+    """Whether it is a number that single precision can hold, as vectors are held."""
+    return isinstance(score, int | float) and not isinstance(score, bool) and abs(score) <= LARGEST
 
 
 def _tokens(whole: Any) -> int | None:

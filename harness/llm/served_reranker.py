@@ -45,7 +45,8 @@ class EndpointReranker(ServedClient):
 
     def _batch(self, pieces: Sequence[Piece]) -> PassageBatch:
         (piece,) = pieces
-        return PassageBatch(*piece.content, self._endpoint.extra_body, self._endpoint.form == "tei")
+        query, passages = piece.content
+        return PassageBatch(query, passages, self._endpoint.extra_body, self._endpoint.form == "tei")
 
     def _texts(self, pieces: Sequence[Piece], values: Sequence[str]) -> list[str]:
         return [json.dumps([float(value) for value in values])]

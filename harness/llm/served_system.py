@@ -91,7 +91,7 @@ def _ids(passages: Any) -> list[str] | str:
         return []
     if not isinstance(passages, list):
         return "its passages are no list"
-    ids = [passage.get("id") if isinstance(passage, Mapping) else passage for passage in passages]
+    ids: list[Any] = [passage.get("id") if isinstance(passage, Mapping) else passage for passage in passages]
     if wrong := [one for one in ids if not isinstance(one, str) or not one.strip()]:
         return f"gives a passage whose id is {wrong[0]!r}, and no text"
     return [sound(one) for one in ids]

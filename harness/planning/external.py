@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.errors import ConfigError, Problem
 from harness.planning.calls import TunedPipeline
 from harness.planning.graph import ExpectedWork, ServingKeys, SystemPlan
@@ -33,7 +35,7 @@ def external_system(planner: Rankings, name: str, rule: External) -> SystemPlan:
         "sample": keys["sample"] if asked else None,
         "history": keys.get(f"{split}.history") if endpoint is not None else None,
     }
-    spec = {"depth": planner.depth_of(pipeline), "exclude_own": planner.suite.evaluate.exclude_own}
+    spec: dict[str, Any] = {"depth": planner.depth_of(pipeline), "exclude_own": planner.suite.evaluate.exclude_own}
     queries = planner.size_of(split)
     work, label = ExpectedWork(queries), f"read {name} on {split}"
     if endpoint is not None:

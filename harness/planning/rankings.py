@@ -166,7 +166,7 @@ class Rankings(Answering, Conversations, Served):
         label = f"retrieve {split} with {pipeline.label('retriever')}" + (f", {depth} deep" if depth else "")
         count = self.size_of(split, queries)
         if rule.endpoint is not None:
-            return self.served_search(pipeline, inputs, spec["depth"], label, count)
+            return self.served_search(pipeline, inputs, depth or self.depth_of(pipeline), label, count)
         return self.call("retrieve", label, spec, inputs, ExpectedWork(count), models=[rule.model])
 
     def ranked(self, pipeline: TunedPipeline, split: str, queries: str | None = None) -> str:

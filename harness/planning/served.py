@@ -38,8 +38,7 @@ class Served(Corpora):
         assert rule.endpoint is not None
         spec = {"kind": "dense", "retriever": _storage(pipeline), "endpoint": rule.endpoint.identity}
         work = self.embedded(rule.endpoint, size, self.passage_tokens(pipeline))
-        label = f"index with {pipeline.name}" + (" (pool)" if pipeline.pool else "")
-        return self.call("index", label, spec, {"corpus": corpus}, work)
+        return self.call("index", f"index with {pipeline.name}", spec, {"corpus": corpus}, work)
 
     def served_search(
         self, pipeline: TunedPipeline, inputs: dict[str, str | None], depth: int, label: str, queries: int

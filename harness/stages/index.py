@@ -83,7 +83,7 @@ def _index_dense(spec: IndexSpec, inputs: Inputs, out: Path, progress: Progress)
     total = count_corpus(inputs["corpus"])
     precision, parts = rule.precision or "float32", EncodedParts(out / PARTS)
     served = services.encoder(spec.endpoint) if spec.endpoint is not None else None
-    model = bi_encoder(rule, inputs) if served is None else None
+    model: Any = bi_encoder(rule, inputs) if served is None else None
 
     def encoded(texts: list[str], progress: Progress, truncations: Truncations) -> Any:
         if served is not None:

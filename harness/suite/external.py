@@ -57,7 +57,9 @@ def place_files(value: Any, folder: Path) -> Iterator[tuple[tuple[str, ...], Pat
     candidates = value.get("candidates") if isinstance(value, Mapping) else None
     for name, candidate in candidates.items() if isinstance(candidates, Mapping) else ():
         external = candidate.get("external") if isinstance(candidate, Mapping) else None
-        for key in FILES if isinstance(external, dict) else ():
+        if not isinstance(external, dict):
+            continue
+        for key in FILES:
             if isinstance(external.get(key), str) and external[key].strip():
                 place = folder / external[key]
                 external[key] = str(place)
