@@ -281,6 +281,23 @@ def test_every_command_of_the_page_runs(tmp_path: Path, call: Callable[..., Left
         assert "ndcg@10" in out
 
 
+def test_the_published_table_is_judged_as_the_page_says(
+    monkeypatch: pytest.MonkeyPatch, call: Callable[..., Left]
+) -> None:
+    text = (DOCS / "rejudge.md").read_text(encoding="utf-8")
+    commands, shown = re.search(r"```bash\ncd docs/rejudge\n(.*?)```\n\n```\n(.*?)```", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    monkeypatch.chdir(DOCS / "rejudge")
+    monkeypatch.setenv("COLUMNS", "100")
+    printed = ""
+    for line in commands.splitlines():
+        code, out, error = call(*line.split()[1:])
+        assert (code, error) == (0, "")
+        printed += out
+    squeezed = " ".join(printed.split())
+    for line in shown.splitlines():
+        assert " ".join(line.split()) in squeezed
+
+
 @pytest.mark.shared
 @pytest.mark.slow
 @pytest.mark.timeout(3600)

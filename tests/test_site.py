@@ -87,7 +87,7 @@ def test_links_lead_to_pages_and_headings_that_there_are(pages: Path) -> None:
             target = (page.parent / path).resolve() if path else page
             if not target.exists() or (anchor and anchor not in known.get(target, ())):
                 broken.append(f"{page.relative_to(pages)}: {address}")
-    assert links > 300
+    assert links > 150
     assert broken == []
 
 
@@ -108,6 +108,13 @@ def test_commands_of_the_page_on_ci_are_ones_that_there_are() -> None:
 
 
 # ---- the generated reference
+
+
+def test_comments_of_other_keys_explain_none(pages: Path) -> None:
+    """Lines above a key that are keys themselves, only commented out, are no explanation of it."""
+    text = text_of(pages, "reference/suite.md")
+    assert "| `limits` | [limits](#limits) |  | Limits that its advice respects. |" in text
+    assert not re.search(r"^\|.*\| [a-z_]+: \S+ +#", text, re.MULTILINE)
 
 
 def test_every_command_and_option_is_on_the_page(pages: Path) -> None:
@@ -169,7 +176,7 @@ def title_of(anchor: str) -> str:
 @pytest.mark.parametrize(
     ("key", "kind", "default"),
     [
-        (("evaluate", "split"), "`train`, `dev`, `test`", "`test`"),
+        (("evaluate", "split"), "`dev`, `test`", "`test`"),
         (("pipeline", "depth"), "whole number, at least 1", "`100`"),
         (("recipes", "retriever", "warmup"), "number, at least 0 and at most 1", "`0.1`"),
         (("pipeline", "retriever"), "[pipeline.retriever](#pipelineretriever)", ""),
@@ -197,8 +204,10 @@ def test_measures_and_exit_codes_are_whole(pages: Path) -> None:
 
 def test_the_page_of_python_follows_what_the_package_offers(pages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = text_of(pages, "reference/python.md")
-    for name in getattr(harness, "__all__", ()):
+    for name in reference_python.offered(harness):
         assert f"### harness.{name}\n" in text
+    assert "ForwardRef" not in text
+    assert "PosixPath" not in text
     assert "### benchmark.run\n" in text
     assert "### imports.read_import\n" in text
     assert "def " not in reference_python.signature("f", lambda: None)
@@ -232,7 +241,8 @@ def test_the_gallery_links_every_board_and_names_every_suite(pages: Path) -> Non
     text, board = text_of(pages, "gallery.md"), (ROOT / "reports" / "LEADERBOARD.md").read_text(encoding="utf-8")
     linked = set(re.findall(r"\(leaderboard\.md#([^)]+)\)", text))
     assert linked == anchors("\n".join(line for line in board.splitlines() if line.startswith("## ")))
-    for path in sorted((ROOT / "suites").glob("*/suite.yaml")):
+    shipped = [path for path in sorted((ROOT / "suites").glob("*/suite.yaml")) if path.parent.name != "template"]
+    for path in shipped:
         title = yaml.safe_load(path.read_text(encoding="utf-8")).get("title", "")
         assert f"## {path.parent.name}\n" in text
         assert title in text.replace("\\", "")

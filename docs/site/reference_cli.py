@@ -46,7 +46,9 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     if isinstance(info, ArgumentInfo):
         metavar = info.metavar or name.upper()
         return Parameter(code(metavar), _shown(default, required), about, False, required)
-    names = info.param_decls or (f"--{name.replace('_', '-')}",)
+    # Inside of Annotated, the first name stands where a default would.
+    named = [one for one in (info.default, *(info.param_decls or ())) if isinstance(one, str)]
+    names = named or [f"--{name.replace('_', '-')}"]
     value = "" if plain is bool else f" {info.metavar or _word(plain)}"
     about += " May be repeated." if repeats and "repeated" not in about else ""
     return Parameter(", ".join(code(one + value) for one in names), _shown(default, required), about, True, required)

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ForwardRef
 
 from markup import GENERATED, page, prose, summary
 
 import harness
 
-MODULES = (
-    "harness.experiments.benchmark",
-    "harness.experiments.diagnose",
-    "harness.experiments.curve",
-    "harness.experiments.forgetting",
-    "harness.experiments.calibrate",
-    "harness.experiments.leaderboard",
-    "harness.gates.commands",
-    "harness.gates.ranking",
-    "harness.results.outcomes",
-    "harness.suite.files",
-    "harness.data.datasets",
-    "harness.data.imports",
-    "harness.llm.scripted",
-)
+MODULES: dict[str, tuple[str, ...]] = {
+    "harness.experiments.benchmark": ("run", "Finished"),
+    "harness.experiments.diagnose": ("diagnose", "Diagnosed"),
+    "harness.experiments.curve": ("curve", "CurveResult"),
+    "harness.experiments.calibrate": ("judge", "JudgeCalibration"),
+    "harness.experiments.leaderboard": ("stored_boards", "baseline_boards"),
+    "harness.gates.commands": ("accept", "gate", "compare", "score", "Acceptance"),
+    "harness.gates.ranking": ("rank_files", "RankedFiles"),
+    "harness.results.outcomes": ("read",),
+    "harness.suite.files": ("load_suite", "parse_suite"),
+    "harness.data.datasets": ("load_dataset", "Dataset", "Split"),
+    "harness.data.imports": (),
+    "harness.llm.scripted": ("ScriptedChat",),
+}
+"""What users call, by module; of a module without names, all that it offers."""
 WIDTH = 100
 
 
@@ -40,25 +41,11 @@ class _Written:
         return self.text
 
 
-def offered(module: ModuleType) -> dict[str, Any]:
-    """Return what a module offers by name: its ``__all__``, else what is defined in it without an underscore."""
-    if names := getattr(module, "__all__", None):
-        return {name: getattr(module, name) for name in names}
-    found = {
-        name: value
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and (inspect.isfunction(value) or inspect.isclass(value))
-        and value.__module__ == module.__name__
-    }
-    return dict(sorted(found.items(), key=lambda item: _line(item[1])))
-
-
-def _line(value: Any) -> int:
-    try:
-        return inspect.getsourcelines(value)[1]
-    except (OSError, TypeError):
-        return 0
+def offered(module: ModuleType, names: Iterable[str] = ()) -> dict[str, Any]:
+    """Return functions and classes of a module by name: these, or all that the module says are public."""
+    wanted = names or getattr(module, "__all__", None) or getattr(module, "PUBLIC", ())
+    found = {name: getattr(module, name) for name in wanted}
+    return {name: value for name, value in found.items() if inspect.isfunction(value) or inspect.isclass(value)}
 
 
 def signature(name: str, value: Any) -> str:
@@ -67,15 +54,8 @@ def signature(name: str, value: Any) -> str:
         found = inspect.signature(value)
     except (ValueError, TypeError):
         return name
-    parameters = [
-        one.replace(annotation=_Written(one.annotation)) if isinstance(one.annotation, str) else one
-        for one in found.parameters.values()
-    ]
-    returned = found.return_annotation
-    if inspect.isclass(value):
-        returned = inspect.Signature.empty
-    elif isinstance(returned, str):
-        returned = _Written(returned)
+    parameters = [_as_written(one) for one in found.parameters.values()]
+    returned = inspect.Signature.empty if inspect.isclass(value) else _annotation(found.return_annotation)
     whole = f"{name}{found.replace(parameters=parameters, return_annotation=returned)}"
     if len(whole) <= WIDTH:
         return whole
@@ -87,24 +67,36 @@ def signature(name: str, value: Any) -> str:
     return "\n".join([f"{name}(", *(f"    {one}," for one in inside), f"){end}"])
 
 
+def _as_written(parameter: inspect.Parameter) -> inspect.Parameter:
+    default = parameter.default
+    if isinstance(default, Path):
+        default = _Written(f"Path({str(default)!r})")
+    return parameter.replace(annotation=_annotation(parameter.annotation), default=default)
+
+
+def _annotation(value: Any) -> Any:
+    """An annotation without the quotation marks that a text or a forward reference would have."""
+    text = value.__forward_arg__ if isinstance(value, ForwardRef) else value
+    return _Written(text) if isinstance(text, str) else value
+
+
 def _one(module: str, name: str, value: Any) -> Iterator[str]:
     yield f"### {module}.{name}"
-    if callable(value):
-        yield f"```python\n{signature(name, value)}\n```"
-    yield prose(inspect.getdoc(value) if callable(value) else None)
+    yield f"```python\n{signature(name, value)}\n```"
+    yield prose(inspect.getdoc(value))
 
 
 def python_page() -> str:
     """Return the page: first `harness` itself if it offers something, then module by module."""
     parts: list[str] = []
-    if getattr(harness, "__all__", None):
+    if own := offered(harness):
         parts.append("## harness")
-        for name, value in offered(harness).items():
+        for name, value in own.items():
             parts += _one("harness", name, value)
-    for path in MODULES:
+    for path, names in MODULES.items():
         module = import_module(path)
         parts += [f"## {path}", prose(module.__doc__)]
-        for name, value in offered(module).items():
+        for name, value in offered(module, names).items():
             parts += _one(path.rpartition(".")[2], name, value)
     lead = (
         "What you can call from Python, with the types and the docstrings of the source. Heavy libraries are imported "
@@ -117,6 +109,6 @@ def described() -> dict[str, str]:
     """Return the summary of everything on the page by its dotted name."""
     return {
         f"{path}.{name}": summary(inspect.getdoc(value))
-        for path in MODULES
-        for name, value in offered(import_module(path)).items()
+        for path, names in MODULES.items()
+        for name, value in offered(import_module(path), names).items()
     }

@@ -88,7 +88,7 @@ def measures_page() -> str:
 def gallery_page(board: str) -> str:
     """Return the page of shipped suites; `board` is the text of the leaderboard, whose sections are linked."""
     sections = [line.removeprefix("## ") for line in board.splitlines() if line.startswith("## ")]
-    parts = [_suite(name, [one for one in sections if one.partition(":")[0] == name]) for name in builtin.suite_names()]
+    parts = [_suite(name, [one for one in sections if one.partition(":")[0] == name]) for name in shipped()]
     return page(
         "Gallery",
         "The suites that come with the harness: the question that each one asks, what it compares, and the report of "
@@ -98,6 +98,11 @@ def gallery_page(board: str) -> str:
         "found for it. [Results](results.md) puts all suites side by side: what paid, and what did not.",
         *parts,
     )
+
+
+def shipped() -> list[str]:
+    """Return the shipped suites that ask something: all but the template."""
+    return [name for name in builtin.suite_names() if name != "template"]
 
 
 def _suite(name: str, boards: list[str]) -> str:

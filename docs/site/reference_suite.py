@@ -177,7 +177,7 @@ def _comment(lines: Sequence[str], number: int) -> str:
         return " ".join([inline[1], *rest])
     above: list[str] = []
     for line in reversed(lines[:number]):
-        sentence = re.match(r"^\s*# ([^-].*[^-])$", line)
+        sentence = re.match(r"^\s*# (\S.*[^-])$", line)
         if sentence is None:
             break
         above.insert(0, sentence[1])
@@ -207,10 +207,19 @@ def about(section: Section, name: str) -> str:
     of_role = ("llm", "synthesizer", *path[2:]) if path[0] == "llm" else path
     known = comments()
     text = known.get(path) or known.get(of_role) or known.get(tuple(part for part in path if part != "*"), "")
+    if not text and path[0] == "candidates":
+        text = known.get(("data", name), "")
     text = re.sub(r"\s*\(default [^)]*\)", "", text)
     inside = specs_inside(section.spec.model_fields[name].annotation)
     own = prose(text or attribute_docs(section.spec).get(name, ""))
-    return own or (summary(inside[0].__doc__) if inside else "")
+    return own or _told_above(section, name) or (summary(inside[0].__doc__) or "The section below." if inside else "")
+
+
+def _told_above(section: Section, name: str) -> str:
+    """The sentences on a key in the comment above its section."""
+    above = comments().get(tuple(part for part in section.path if part != "*"), "")
+    sentences = re.split(r"(?<=\.) ", above)
+    return prose(" ".join(one for one in sentences if f"`{name}`" in one))
 
 
 # ---- the page
