@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import outcomes as invented
+import pocket
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,8 +29,9 @@ ROWS = [Score("untuned", 0, "test", f"q{number}", "g", "ndcg@10", 0.5) for numbe
 
 
 class NoPlan:
-    """A plan of no systems: nothing has to be gathered from a store."""
+    """A plan of no systems: nothing has to be gathered from a store, and nothing is sent."""
 
+    suite = pocket.suite()
     systems: tuple[Any, ...] = ()
     suite = SimpleNamespace(track=Tracking())
 

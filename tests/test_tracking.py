@@ -258,7 +258,7 @@ def test_trackers_are_named_in_short_or_with_settings(text: str, names: list[str
     ("text", "said"),
     [
         ("track: mlfow", r"track.mlfow: unknown key; did you mean 'mlflow'\?"),
-        ("track: [mlflow, mlflow]", "named twice: mlflow"),
+        ("track: [mlflow, mlflow]", "'mlflow' is named twice"),
         ("track: {mlflow: {address: 'http://u:p" + "@h'}}", "user or a password"),
         ("track: {timeout: 0}", "track.timeout"),
     ],

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.trackio
 READ = """
 import json, sys, trackio
 runs = trackio.Api().runs(sys.argv[1])
-told = {run.name: {"config": run.config, "metrics": run.history() if hasattr(run, "history") else None} for run in runs}
+told = {run.name: {"config": run.config, "id": run.id} for run in runs}
 sys.stdout.write("\\n" + json.dumps(told, default=str))
 """
 
@@ -63,3 +63,15 @@ def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, monkeypatc
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "file" / "below"))
     (done,) = send_outcome(invented.normal(), tmp_path, Tracking(trackio=Trackio()))
     assert done.warning.startswith("trackio: the outcome was not sent in full (")
+
+
+def test_a_server_without_a_token_and_one_that_is_down_are_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = Tracking(trackio=Trackio(address="http://127.0.0.1:9"), timeout=30)
+    (refused,) = send_outcome(invented.normal(), tmp_path, tracking)
+    assert "requires a write token" in refused.warning
+    monkeypatch.setenv("TRACKIO_WRITE_TOKEN", "t" * 12)
+    (down,) = send_outcome(invented.normal(), tmp_path, tracking)
+    assert down.warning.startswith("trackio at http://127.0.0.1:9: the outcome was not sent in full (")
+    assert "t" * 12 not in down.warning

@@ -73,6 +73,4 @@ def tracking_of(value: Any) -> Any:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         return value
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"named twice: {', '.join(twice)}")
     return {name: {} for name in names}
