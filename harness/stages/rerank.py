@@ -16,7 +16,7 @@ from harness.models.precision import prepared
 from harness.models.search import Hits
 from harness.models.token_encoders import load_token_encoder
 from harness.models.token_vectors import TokenIndex
-from harness.stages import ENCODED, ENCODING, Inputs, SpeedRule, Stage, Step, Takes, setting
+from harness.stages import ENCODED, ENCODING, Asked, Inputs, SpeedRule, Stage, Step, Takes, setting
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.causal_reranking import CausalScorer, CausalSettings, causal_reranker
 from harness.stages.shared.common import model_folder, read_corpus, read_queries
@@ -131,9 +131,13 @@ def check_pool(before: Hits, after: Hits, depth: int) -> None:
 
 def serve(spec: RerankSpec, inputs: Inputs) -> Step:
     """Rerank the list of one query, as the stage does."""
-    run = read_run(inputs["run"] / RUN_FILE, escaped=True)
     scorer = scorer_of(spec, inputs, read_corpus(inputs["corpus"]))
-    return lambda query_id, text: rerank_hits(scorer, text, run.get(query_id, []), spec.depth)
+
+    def step(asked: Asked) -> Hits:
+        hits = asked.lists["run"]
+        return rerank_hits(scorer, asked.text, hits, spec.depth) if hits else []
+
+    return step
 
 
 def _first_guess(spec: Mapping[str, Any]) -> float:

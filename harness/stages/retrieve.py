@@ -110,7 +110,7 @@ def silent(done: int, total: int | None) -> None:
 def serve(spec: RetrieveSpec, inputs: Inputs) -> Step:
     """Search for one query, as the stage does."""
     search = search_of(spec, inputs, spec.depth)
-    return lambda query_id, text: search([text], silent)
+    return lambda asked: search([asked.text], silent)[0]
 
 
 STAGE = Stage(
