@@ -36,6 +36,7 @@ VERBS = {
     "score": (COMPARE, "Score a TREC run file of any system."),
     "leaderboard": (COMPARE, "Rank the systems of every suite, with confidence intervals for the ranks."),
     "export": (DEPLOY, "Write the tuned models of a candidate, its pipeline and a model card to a folder."),
+    "serve": (DEPLOY, "Try measured systems in a browser, or behind an OpenAI-compatible endpoint."),
 }
 """Verb -> its heading in the help, and its summary, in the order of use. A new verb is a module and a line here."""
 
