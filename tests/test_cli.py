@@ -142,6 +142,7 @@ def test_help_names_the_commands(leave: Leave) -> None:
     code, out, _ = leave("--help")
     assert code == 0
     names = "run plan list doctor report init diagnose curve export judge accept gate compare score leaderboard store"
+    names += " serve"
     for command in names.split():
         assert f" {command} " in out
 
@@ -154,7 +155,7 @@ def test_each_verb_is_a_module_with_the_summary_of_the_list(leave: Leave) -> Non
     modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
     assert modules - set(cli.VERBS) == {
         "__init__", "endings", "export_pipeline", "export_prompt", "export_source", "init_suite", "layout", "main",
-        "options",
+        "options", "serve_source",
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from staged import CORPUS, documents, folder, random_corpus, silent
 from harness.data.formats import read_run, write_jsonl, write_run
 from harness.models.token_encoders import encode_tokens, load_token_encoder
 from harness.models.token_vectors import TokenIndex, max_sim
-from harness.stages import load_stage
+from harness.stages import Asked, load_stage
 from harness.stages.index import IndexSpec, index
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.rerank import RerankSpec, rerank
@@ -149,13 +149,14 @@ def test_one_query_is_served_as_the_stages_rank(model: Path, tmp_path: Path) -> 
         "retrieve": RetrieveSpec(kind="late-interaction", depth=3, retriever=Retriever(model=str(model))),
         "rerank": RerankSpec(kind="late-interaction", depth=2, max_length=256, model=str(model)),
     }
-    serving_inputs = {**inputs, "index": inputs["tokens"], "run": tmp_path / "run"}
+    serving_inputs = {**inputs, "index": inputs["tokens"]}
     for (name, spec), run in zip(specs.items(), (first, second), strict=True):
         serve = load_stage(name).serve
         assert serve is not None
         step = serve(spec, serving_inputs)
         for key, text in QUERIES.items():
-            hits = step(key, text)[0] if name == "retrieve" else step(key, text)
+            hits = step(Asked(text, lists={"run": first[key]} if name == "rerank" else {}))
+            assert isinstance(hits, list)
             assert dict(hits) == pytest.approx(dict(run[key]), abs=1e-5)
 
 

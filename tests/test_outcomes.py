@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import outcomes as invented
@@ -20,7 +19,6 @@ from harness.errors import ConfigError
 from harness.experiments import query_details, reports
 from harness.results import diagnoses, outcomes, reuse
 from harness.results.score_tables import scores_in
-from harness.suite.tracking import Tracking
 from harness.values.evidence import Evidence
 from harness.values.findings import OUTCOME_SCHEMA, Outcome
 from harness.values.records import Score
@@ -33,7 +31,6 @@ class NoPlan:
 
     suite = pocket.suite()
     systems: tuple[Any, ...] = ()
-    suite = SimpleNamespace(track=Tracking())
 
 
 def write(root: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> tuple[Outcome, Path]:

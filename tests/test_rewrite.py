@@ -12,9 +12,10 @@ from scripted_chat import ENDPOINT, Scripted, accounted, scripted
 from stage_inputs import part, silent
 
 from harness.data.formats import load_jsonl
-from harness.llm import Ask
+from harness.execution.probe import Probe, probe
+from harness.llm import Ask, Reply
 from harness.llm.prompt_templates import rough_tokens
-from harness.stages import load_stage
+from harness.stages import Asked, load_stage
 from harness.stages.rewrite import REWRITES_FILE, RewriteSpec, rewrite
 from harness.stages.shared import common, rewriting
 from harness.stages.shared.rewriting import ANSWERS, EMPTY, EXAMPLES, LONG, OTHER, cleaned, fault
@@ -117,22 +118,32 @@ def test_a_prompt_shows_the_newest_turns_within_its_budget(tmp_path: Path, scrip
 
 def test_one_query_is_served_as_the_stage_rewrites_it(tmp_path: Path, scripted: Scripted) -> None:
     chat = scripted(lambda ask: "How old is the lime kiln?")
-    inputs, serve = inputs_of(tmp_path), load_stage("rewrite").serve
-    assert serve is not None
-    step = serve(SERVED, inputs)
-    assert step("q1", QUERIES["q1"]).text == "How old is the lime kiln?"
-    assert step("q2", QUERIES["q2"]) is None
-    step("q1", QUERIES["q1"])
+    step = opened({})
+    assert step(Asked(QUERIES["q1"], SAID)).text == "How old is the lime kiln?"
+    assert step(Asked(QUERIES["q2"])) == Reply(QUERIES["q2"])
+    step(Asked(QUERIES["q1"], SAID))
     # None is answered from the cache.
     assert len(chat.asks) == len(set(chat.asks)) == 2
 
 
+@pytest.mark.parametrize("said", ["I'm sorry, but I cannot help with that request.", "", RuntimeError("no answer")])
+def test_a_query_is_served_as_it_is_where_its_rewrite_is_of_no_use(said: Any, scripted: Scripted) -> None:
+    scripted(lambda ask: said)
+    assert opened({})(Asked("How old is it?", SAID)).text == "How old is it?"
+
+
 def test_a_failure_ends_the_probe(tmp_path: Path, scripted: Scripted) -> None:
     scripted(lambda ask: RuntimeError("no answer within 40 s"))
+    spec = Probe(stage="rewrite", spec=SERVED.model_dump(), queries=2, machine="here")
+    with pytest.raises(ValueError, match="the rewriter did not answer: no answer within 40 s"):
+        probe(spec, inputs_of(tmp_path), part(tmp_path, "out"), 0, silent)
+
+
+def opened(inputs: dict[str, Path], spec: RewriteSpec = SERVED) -> Any:
+    """The step of a rewriter."""
     serve = load_stage("rewrite").serve
     assert serve is not None
-    with pytest.raises(ValueError, match="the rewriter did not answer: no answer within 40 s"):
-        serve(SERVED, inputs_of(tmp_path))("q1", "How old is it?")
+    return serve(spec, inputs)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +176,8 @@ def test_a_model_in_process_rewrites_by_continuing_examples(
     # A model that learned nothing does not stop, or writes what nobody said.
     assert common.read_queries(tmp_path / "out") == QUERIES
     assert (used.llm_calls, used.notes["rewrites dropped"]) == (3, 3)
+    assert opened({"model": model}, spec)(Asked("How old is it?", SAID)).text == "How old is it?"
+    assert prompts[-1] == prompts[0]
 
 
 def test_turns_are_dropped_where_the_model_has_no_room_for_them(

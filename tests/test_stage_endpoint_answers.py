@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -213,23 +212,18 @@ def probed(root: Path, count: int = 5) -> tuple[list[float], Usage]:
     return json.loads((root / "out" / TIMES_FILE).read_text(encoding="utf-8")), usage
 
 
-def test_a_probe_times_requests_that_nothing_knew_in_one_event_loop(tmp_path: Path, scripted: Scripted) -> None:
-    loops = set()
-
-    def script(ask: Ask) -> str:
-        loops.add(asyncio.get_running_loop())
-        return "yes"
-
-    chat = scripted(script)
+def test_a_probe_times_requests_that_nothing_knew(tmp_path: Path, scripted: Scripted) -> None:
+    chat = scripted(lambda ask: "yes")
     times, usage = probed(tmp_path)
     probed(tmp_path)
     assert len(times) == usage.units == 5
     assert usage.llm_calls == 5 + WARM_UP
     assert all(value > 0 for value in times)
-    assert len(loops) == 2
     assert chat.spent.known == 0
     assert len({ask.repeat for ask in chat.asks[:7]}) == 7
     assert all(0 <= ask.repeat < 2**31 for ask in chat.asks)
+    passages = ["Lime\nlime is burned in a kiln at night for 3 $", "a kiln for bread is no kiln for lime"]
+    assert chat.asks[0].messages[-1].content == question_turn(QUERIES["q1"], passages)
 
 
 def test_a_probe_without_an_answer_fails_with_the_reason(tmp_path: Path, scripted: Scripted) -> None:

@@ -13,6 +13,7 @@ from staged import documents, folder, indexes, silent
 
 from harness.data.formats import read_run, write_run
 from harness.models.fakes import FakeBiEncoder
+from harness.stages import Asked
 from harness.stages.fuse import FuseSpec, fuse, reciprocal_rank_fusion
 from harness.stages.index import IndexSpec, index
 from harness.stages.retrieve import RUN_FILE, RetrieveSpec, retrieve, serve
@@ -114,7 +115,7 @@ def searched(root: Path, kind: str, rule: Retriever) -> tuple[Run, dict[str, Any
     run = read_run(root / "run" / RUN_FILE, escaped=True)
     step = serve(spec, inputs)
     for query_id, text in list(QUERIES.items())[:5]:
-        (alone,) = step(query_id, text)
+        alone = step(Asked(text))
         assert [score for _, score in alone] == pytest.approx([score for _, score in run[query_id]], abs=0.01)
     return run, used.notes
 

@@ -1,7 +1,8 @@
-"""Find the measured system that `harness export` writes, and check that the suite still produces it."""
+"""Find a measured system to export or to serve, and check that the suite still produces it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ def find(candidate: str, store: Path, suite: str | None) -> MeasuredSuite:
     """Return the latest outcome that has a candidate; raise ConfigError if there is none, or several."""
     sharing.refresh(store)
     if suite is not None:
-        return _named(store, suite)
+        return named(store, suite)
     latest = _latest(store)
     having = {name: outcome for name, outcome in latest.items() if candidate in _candidates(outcome)}
     if not latest:
@@ -46,8 +47,8 @@ def find(candidate: str, store: Path, suite: str | None) -> MeasuredSuite:
     return MeasuredSuite(outcome, _as_measured(outcome))
 
 
-def _named(store: Path, suite: str) -> MeasuredSuite:
-    """The suite from its file; from its outcome, if only an outcome has that name."""
+def named(store: Path, suite: str) -> MeasuredSuite:
+    """Return the suite from its file; from its outcome, if only an outcome has that name."""
     base = store / "outcomes"
     try:
         spec, _ = load_suite(suite)
@@ -114,20 +115,26 @@ def system_of(outcome: Outcome, candidate: str, seed: int | None) -> SystemInfo:
 
 def planned_now(measured: MeasuredSuite, system: SystemInfo) -> tuple[Plan, SystemPlan]:
     """Plan this system again; raise ConfigError if its identity is not the measured one."""
-    suite = measured.suite.model_copy(update={"seeds": (system.seed,)})
-    differs = Problem(
-        f"suite {suite.name}",
-        f"{system.label} has changed since it was measured: its settings, data, models, libraries or device",
-        "run the suite again",
-    )
-    if system.name not in suite.all_candidates:
-        raise ConfigError(differs)
-    if suite.all_candidates[system.name].external is not None:
-        what = f"{system.label} is an external system, of which nothing is here"
-        raise ConfigError(Problem(f"suite {suite.name}", what, "export another one"))
-    requirements.apply_device(suite)
-    plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite)))
-    planned = plan.system(system.label)
-    if planned.identity != system.identity:
-        raise ConfigError(differs)
+    plan, (planned,) = planned_again(measured, [system])
     return plan, planned
+
+
+def planned_again(measured: MeasuredSuite, systems: Sequence[SystemInfo]) -> tuple[Plan, list[SystemPlan]]:
+    """Plan these systems again, in one plan; raise ConfigError if the identity of one is not the measured one."""
+    suite = measured.suite.model_copy(update={"seeds": tuple(sorted({system.seed for system in systems}))})
+    for system in systems:
+        if system.name in suite.all_candidates and suite.all_candidates[system.name].external is not None:
+            what = f"{system.label} is an external system, of which nothing is here"
+            raise ConfigError(Problem(f"suite {suite.name}", what, "name another one"))
+    requirements.apply_device(suite)
+    known = {*suite.all_candidates, *suite.baseline_rows}
+    plan = None
+    if all(system.name in known for system in systems):
+        plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite)))
+    found = {planned.label: planned for planned in plan.systems} if plan is not None else {}
+    for system in systems:
+        if system.label not in found or found[system.label].identity != system.identity:
+            what = f"{system.label} has changed since it was measured: its settings, data, models, libraries or device"
+            raise ConfigError(Problem(f"suite {suite.name}", what, "run the suite again"))
+    assert plan is not None
+    return plan, [found[system.label] for system in systems]

@@ -39,6 +39,7 @@ VERBS = {
         "Rank the systems of every suite, or run files, with confidence intervals for the ranks.",
     ),
     "export": (DEPLOY, "Write the tuned models of a candidate, its pipeline and a model card to a folder."),
+    "serve": (DEPLOY, "Try measured systems in a browser, or behind an OpenAI-compatible endpoint."),
 }
 """Verb -> its heading in the help, and its summary, in the order of use. A new verb is a module and a line here."""
 

@@ -1,31 +1,30 @@
 """The probe: times one part of a pipeline on single queries, after a warm-up.
 
-The latency of a system is the sum of its parts, query by query. It is a measurement of this machine, not a score. A
-fixed reference is timed along with it: if that moved, a neighbour was busy, and the queries are timed again; times that
-stay noisy say so. For a generator at an endpoint the probe times requests, once and without a reference. None of them
-is answered from the cache, so they are paid for.
+It times the step that a served system takes (see `Stage.serve`, `served_system`). The latency of a system is the sum of
+its parts, query by query. It is a measurement of this machine, not a score. A fixed reference is timed along with it:
+if that moved, a neighbour was busy, and the queries are timed again; times that stay noisy say so. For a generator at
+an endpoint the probe times requests, once and without a reference. None of them is answered from the cache, so they are
+paid for.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from harness.data.formats import read_run
 from harness.execution.reference import MOVED, Reference
-from harness.llm import Chat, Reply, Spent, services
-from harness.models.generation import Sampling
-from harness.stages import Inputs, Step, answer, load_stage
-from harness.stages.shared import common, remote
+from harness.llm import Reply, Spent
+from harness.stages import Asked, Inputs, Ranked, Stage, Step, answer, load_stage
+from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import common
 from harness.suite.fields import Spec
-from harness.suite.pipeline import Generator
 from harness.values.records import Progress, Usage
 
 PROBE_VERSION = 5
@@ -58,32 +57,53 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
     Of work that was done here, `reference.json` says by what share the reference moved meanwhile, after how many
     attempts.
     """
-    texts = list(common.read_queries(inputs["queries"]).items())
-    asked = [texts[number % len(texts)] for number in range(spec.queries)]
-    if spec.reply is not None and spec.reply.endpoint is not None:
-        chat = services.chat("generator")
-        with _endpoint(spec, chat, inputs, seed) as step:
-            times = _timed(step, asked, spec.every, progress)
-        used = remote.usage(len(times), chat, {})
+    stage = load_stage(spec.stage)
+    assert stage.serve is not None
+    settings = stage.spec.model_validate(spec.spec) if spec.reply is None else spec.reply
+    queries = _asked(spec, stage, inputs)
+    asks = stage.role if getattr(settings, "endpoint", None) is not None else None
+    paid = _Paid(stage.serve(settings, inputs), asks)
+    asked = [queries[number % len(queries)] for number in range(spec.queries)]
+    if asks:
+        times = _timed(paid, asked, spec.every, progress)
     else:
-        paid = _Paid(_generator(spec, inputs, seed) if spec.reply is not None else _served(spec, inputs))
         times, reference = _quietly(paid, asked, spec.every, progress)
         (out / REFERENCE_FILE).write_text(json.dumps(reference), encoding="utf-8")
-        used = paid.usage(len(times))
     (out / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
-    return used
+    return paid.usage(len(times))
+
+
+def _asked(spec: Probe, stage: Stage, inputs: Inputs) -> list[Asked]:
+    """The queries as the step is asked them, with the lists that the stages before it made, or the passages to show."""
+    queries = common.read_queries(inputs["queries"])
+    histories = common.read_histories(inputs["history"]) if "history" in inputs else {}
+    if spec.reply is None:
+        runs = {name: read_run(inputs[name] / RUN_FILE, escaped=True) for name in stage.runs_of(inputs)}
+    else:
+        contexts = answer.choose_contexts(spec.reply, queries, inputs)
+        runs = {"run": {key: [(doc_id, 0.0) for doc_id in context] for key, context in contexts.items()}}
+    return [
+        Asked(text, histories.get(key, ()), {name: run.get(key, []) for name, run in runs.items()})
+        for key, text in queries.items()
+    ]
 
 
 class _Paid:
-    """A step, and what it was paid for: one that ranks may ask an endpoint first, and then returns its replies."""
+    """A step, and what it was paid for: one that asks an endpoint returns its replies.
 
-    def __init__(self, step: Step) -> None:
-        self.step, self.steps, self.spent = step, 0, Spent()
+    `asks` is the role whose endpoint is asked, if one is. Raises ValueError if that does not answer.
+    """
 
-    def __call__(self, query_id: str, text: str) -> None:
-        reply = self.step(query_id, text)
+    def __init__(self, step: Step, asks: str | None) -> None:
+        self.step, self.asks, self.steps, self.spent = step, asks, 0, Spent()
+
+    def __call__(self, asked: Asked) -> None:
+        made = self.step(asked)
+        reply = made.reply if isinstance(made, Ranked) else made
         self.steps += 1
-        if isinstance(reply, Reply):
+        if self.asks and isinstance(reply, Reply):
+            if reply.failure:
+                raise ValueError(f"the {self.asks} did not answer: {reply.failure}")
             self.spent = self.spent.plus(reply)
 
     def usage(self, timed: int) -> Usage:
@@ -95,7 +115,7 @@ class _Paid:
 
 
 def _quietly(
-    step: _Paid, asked: Sequence[tuple[str, str]], every: bool, progress: Progress
+    step: _Paid, asked: Sequence[Asked], every: bool, progress: Progress
 ) -> tuple[list[float], dict[str, float]]:
     """Return the times of the attempt during which the reference moved least, by how much, and how many there were.
 
@@ -115,8 +135,8 @@ def _quietly(
 
 
 def _timed(
-    step: Step,
-    asked: Sequence[tuple[str, str]],
+    step: Callable[[Asked], object],
+    asked: Sequence[Asked],
     every: bool,
     progress: Progress,
     reference: Reference | None = None,
@@ -125,12 +145,12 @@ def _timed(
 
     Unless `every` query is wanted, it ends when those so far took long and determine the median well enough.
     """
-    for query_id, text in asked[:WARM_UP]:
-        step(query_id, text)
+    for query in asked[:WARM_UP]:
+        step(query)
     times = []
-    for number, (query_id, text) in enumerate(asked, start=1):
+    for number, query in enumerate(asked, start=1):
         started = time.perf_counter()
-        step(query_id, text)
+        step(query)
         times.append((time.perf_counter() - started) * 1000)
         progress(number, len(asked))
         if reference is not None:
@@ -157,49 +177,6 @@ def median_is_known(times: Sequence[float]) -> bool:
     median = quantile(times, 0.5)
     low, high = ordered[rank - 1], ordered[count - rank]
     return max(median - low, high - median) <= PRECISION * median
-
-
-def _served(spec: Probe, inputs: Inputs) -> Step:
-    """Open a stage that ranks, to be asked one query at a time."""
-    stage = load_stage(spec.stage)
-    assert stage.serve is not None
-    return stage.serve(stage.spec.model_validate(spec.spec), inputs)
-
-
-def _generator(spec: Probe, inputs: Inputs, seed: int) -> Step:
-    """Write one answer at a time. The common prompt prefix is cached, as a server would cache it."""
-    assert spec.reply is not None
-    rule: Generator = spec.reply.generator
-    queries = common.read_queries(inputs["queries"])
-    documents = common.read_corpus(inputs["corpus"])
-    contexts = answer.choose_contexts(spec.reply, queries, inputs)
-    chat, _ = answer.conversations(spec.reply, queries, documents, contexts, inputs, seed)
-    places = {query_id: place for place, query_id in enumerate(queries)}
-    sampling = Sampling(rule.max_new_tokens, 1)
-    return lambda query_id, text: chat.write(sampling, places=[places[query_id]])
-
-
-@contextmanager
-def _endpoint(spec: Probe, chat: Chat, inputs: Inputs, seed: int) -> Iterator[Step]:
-    """Send one request at a time to the endpoint, in one event loop, so that the connection is kept open.
-
-    Every request has its own repeat number, taken from the clock, so none is in the cache. A request that fails ends
-    the probe with ValueError.
-    """
-    assert spec.reply is not None
-    queries = common.read_queries(inputs["queries"])
-    contexts = answer.choose_contexts(spec.reply, queries, inputs)
-    prompts = answer.EndpointPrompts(spec.reply, common.read_corpus(inputs["corpus"]), inputs, seed)
-    with asyncio.Runner() as runner:
-
-        def step(query_id: str, text: str) -> Any:
-            # In microseconds, below 2**30, as it may become part of a seed of 32 bits.
-            repeat = time.time_ns() // 1000 % 2**30
-            reply = runner.run(chat.ask(prompts.ask(text, contexts[query_id], repeat, query_id)))
-            if reply.failure:
-                raise ValueError(f"the generator did not answer: {reply.failure}")
-
-        yield step
 
 
 def quantile(times: Sequence[float], share: float) -> float:

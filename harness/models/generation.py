@@ -117,6 +117,7 @@ class Conversations:
     def __init__(
         self, model: Any, template: ChatTemplate, conversations: Sequence[Sequence[Turn]], stop: Sequence[str] = ()
     ) -> None:
+        self.template = template
         prompts = [template.prompt(turns) for turns in conversations]
         self.coded = tokenize(template.tokenizer, prompts)
         self.rules = StopRules(frozenset(template.ends), tuple(stop), thoughts.begun_by(prompts[0]) if prompts else "")
@@ -131,6 +132,20 @@ class Conversations:
         chosen = range(len(self.coded)) if places is None else places
         suffixes = [self.coded[place][len(self.prefix.tokens) :] for place in chosen]
         return write(self.prefix, suffixes, sampling, progress, self.rules)
+
+    def size(self, turns: Sequence[Turn]) -> int:
+        """Return the tokens of one more conversation."""
+        return len(self._coded(turns))
+
+    def answer(self, turns: Sequence[Turn], sampling: Sampling) -> GeneratedText:
+        """Return the answer to one more conversation; what it begins with like the others is not computed again."""
+        coded, prefix = self._coded(turns), self.prefix
+        if len(coded) <= len(prefix.tokens) or coded[: len(prefix.tokens)] != prefix.tokens:
+            prefix = PromptPrefix(prefix.model, prefix.tokenizer, [])
+        return write(prefix, [coded[len(prefix.tokens) :]], sampling, rules=self.rules)[0]
+
+    def _coded(self, turns: Sequence[Turn]) -> list[int]:
+        return tokenize(self.template.tokenizer, [self.template.prompt(turns)])[0]
 
 
 def write(

@@ -8,19 +8,42 @@ logging. Beside it, its module declares in ``STAGE`` all that plans, estimates a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.llm.protocol import Reply
 from harness.suite.fields import Spec
 from harness.suite.roles import Role
-from harness.values.records import Progress, Usage
+from harness.values.records import Progress, Turn, Usage
 
 Inputs = Mapping[str, Path]
 StageFunction = Callable[[Any, Inputs, Path, int, Progress], Usage]
-Step = Callable[[str, str], Any]
-"""What is done for one query, of which the id and the text are given."""
+Hits = list[tuple[str, float]]
+
+
+class Asked(NamedTuple):
+    """One query as a step is asked it: its text, the turns before it, and the lists that the step reads.
+
+    `lists` has one for each input that is a run of the same queries, by the name of the input. The list `run` of a step
+    that answers holds the passages of the prompt.
+    """
+
+    text: str
+    turns: Sequence[Turn] = ()
+    lists: Mapping[str, Hits] = {}
+
+
+class Ranked(NamedTuple):
+    """A list that an endpoint took part in, and a reply without a text that says what it was paid."""
+
+    hits: Hits
+    reply: Reply
+
+
+Step = Callable[[Asked], Hits | Reply | Ranked]
+"""What is done for one query: a step that ranks makes a list, one that writes a text a reply."""
 Serve = Callable[[Any, Inputs], Step]
 ENCODING = ("sentence-transformers", "transformers", "torch")
 TRAINING = (*ENCODING, "accelerate", "datasets")
@@ -93,8 +116,9 @@ class Stage:
     in a process of its own, and its result depends on the device. `role` is the one whose endpoint the stage may ask:
     it does where its spec has an `endpoint`. If it then does `all_at_endpoint`, neither device nor packages matter.
 
-    A stage that ranks declares how it does so for one query at a time: `serve` opens what it needs and returns a
-    function of a query's id and text, which the latency probe times. `runs` names the inputs that are runs of the same
+    A stage that takes part in serving declares how it does its work for one query at a time: `serve` opens what it
+    needs and returns a step, which the latency probe times and a served system runs. It reads no input that belongs to
+    queries: their texts, turns and lists come with each query. `runs` names the inputs that are runs of the same
     queries.
     """
 

@@ -25,7 +25,7 @@ from harness.models import generation
 from harness.models.chat_templates import ChatTemplate
 from harness.models.language_models import load_generator
 from harness.models.stop_rules import before_stop
-from harness.stages import Inputs, SpeedRule, Stage, Takes, setting
+from harness.stages import Inputs, SpeedRule, Stage, Step, Takes, setting
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common, remote
 from harness.stages.shared.generator_prompts import last_turn, ordered, solved_examples, turns_of
@@ -177,8 +177,12 @@ class EndpointPrompts:
 
     def ask(self, text: str, context: Sequence[str], repeat: int = 0, query_id: str = "") -> Ask:
         """The question `text` with the documents `context`, which come best first, after the turns before it."""
+        return self.after(self.earlier.get(query_id, ()), text, context, repeat)
+
+    def after(self, turns: Sequence[Turn], text: str, context: Sequence[str], repeat: int = 0) -> Ask:
+        """The question after turns that are as short as they have to be."""
         shown = self._cut([self.documents[doc_id].content for doc_id in ordered(context, self.order)])
-        said = alternating(self.earlier.get(query_id, ()))
+        said = alternating(turns)
         before = [Message(turn.role, turn.content) for turn in said.turns]
         messages = (*self.turns, *before, Message("user", last_turn(said, text, shown)))
         return Ask(messages, max_tokens=self.rule.max_new_tokens, repeat=repeat)
@@ -241,6 +245,13 @@ def _first_guess(spec: Mapping[str, Any]) -> float:
     return float(1 / (prompt / 1500 + setting(spec, "generator.max_new_tokens", 48) / 120))
 
 
+def serve(spec: AnswerSpec, inputs: Inputs) -> Step:
+    """Answer one question from the passages of its list `run`; see `served_answers`."""
+    from harness.stages.shared.served_answers import answering
+
+    return answering(spec, inputs)
+
+
 STAGE = Stage(
     run=answer,
     spec=AnswerSpec,
@@ -279,4 +290,5 @@ STAGE = Stage(
     role="generator",
     all_at_endpoint=True,
     more_packages=lambda spec, inputs: ("peft",) if "adapter" in inputs else (),
+    serve=serve,
 )

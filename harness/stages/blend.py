@@ -47,9 +47,8 @@ def _order(hits: list[tuple[str, float]]) -> list[str]:
 def serve(spec: BlendSpec, inputs: Inputs) -> Step:
     """Blend the lists of one query, as the stage does."""
     weight = Weight.read(inputs["weight"]).weight if spec.weight is None else spec.weight
-    first, second = (read_run(inputs[name] / RUN_FILE, escaped=True) for name in ("first", "second"))
     how = Blending(weight, spec.depth, spec.pool)
-    return lambda query_id, text: blended(first.get(query_id, []), second.get(query_id, []), how)
+    return lambda asked: blended(asked.lists["first"], asked.lists["second"], how)
 
 
 STAGE = Stage(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.llm import Reply
 from harness.llm.prompt_templates import rough_tokens
 from harness.models.architecture import Role
 from harness.models.inspection import inspect
 from harness.models.loaders import locate, token_counter
-from harness.stages import Inputs, Stage, Takes
+from harness.stages import Inputs, Stage, Step, Takes
 from harness.stages.shared import common
 from harness.stages.shared.turns import Count, concatenated
 from harness.suite.fields import Positive, Spec
@@ -73,6 +74,12 @@ def _limit(reader: Reader | None) -> tuple[int | None, Count]:
     return share - ADDED - (count(prompt) if prompt else 0), count
 
 
+def serve(spec: ConcatenateSpec, inputs: Inputs) -> Step:
+    """Put one query below the user's earlier turns, as the stage does. Its time is not worth a measurement."""
+    limit, count = _limit(spec.reader)
+    return lambda asked: Reply(concatenated(asked.turns, asked.text, limit, count))
+
+
 STAGE = Stage(
     run=concatenate,
     spec=ConcatenateSpec,
@@ -82,4 +89,5 @@ STAGE = Stage(
     packages=("tokenizers",),
     rate=2000.0,
     unit="queries",
+    serve=serve,
 )

@@ -17,7 +17,7 @@ from harness.errors import DataError, Problem
 from harness.llm import Reply, services
 from harness.llm.prompt_templates import rough_tokens
 from harness.llm.served_system import SystemClient, SystemQuestion
-from harness.stages import Inputs, Stage, Step, Takes
+from harness.stages import Asked, Inputs, Stage, Step, Takes
 from harness.stages.answer import FAILED_FILE
 from harness.stages.retrieve import RUN_FILE, silent
 from harness.stages.shared import common, remote
@@ -175,11 +175,10 @@ def serve(spec: ExternalSpec, inputs: Inputs) -> Step:
     """Ask for one query, passages and an answer, past the cache. Raises ValueError if it fails."""
     assert spec.endpoint is not None
     client = services.system(spec.endpoint)
-    histories = common.read_histories(inputs["history"]) if "history" in inputs else {}
 
-    def step(query_id: str, text: str) -> Reply:
+    def step(asked: Asked) -> Reply:
         before = client.spent
-        question = SystemQuestion(text, spec.depth, "sample" in inputs, tuple(histories.get(query_id, ())))
+        question = SystemQuestion(asked.text, spec.depth, "sample" in inputs, tuple(asked.turns))
         (reply,) = client.ask([question], silent, fresh=True)
         if reply.failure:
             raise ValueError(f"the external system did not answer: {reply.failure}")

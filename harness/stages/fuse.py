@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from harness.data.formats import read_run, write_run
-from harness.stages import Inputs, Stage, Step, Takes
+from harness.stages import Asked, Hits, Inputs, Stage, Step, Takes
 from harness.stages.retrieve import RUN_FILE
 from harness.suite.fields import Spec
 from harness.values.records import Progress, Run, Usage
@@ -45,10 +45,10 @@ def reciprocal_rank_fusion(runs: list[Run], k: int, depth: int) -> Run:
 
 def serve(spec: FuseSpec, inputs: Inputs) -> Step:
     """Fuse the lists of one query, as the stage does."""
-    runs = [read_run(inputs[name] / RUN_FILE, escaped=True) for name in sorted(STAGE.runs_of(inputs))]
 
-    def step(query_id: str, text: str) -> Run:
-        return reciprocal_rank_fusion([{query_id: run.get(query_id, [])} for run in runs], spec.k, spec.depth)
+    def step(asked: Asked) -> Hits:
+        runs = [{"": asked.lists[name]} for name in sorted(asked.lists)]
+        return reciprocal_rank_fusion(runs, spec.k, spec.depth)[""]
 
     return step
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.formats import read_run, write_run
-from harness.llm import Reply, services
+from harness.llm import services
 from harness.models.loaders import load_cross_encoder
 from harness.models.precision import prepared
 from harness.models.search import Hits
 from harness.models.token_encoders import load_token_encoder
 from harness.models.token_vectors import TokenIndex
-from harness.stages import ENCODED, ENCODING, Inputs, SpeedRule, Stage, Step, Takes, setting
+from harness.stages import ENCODED, ENCODING, Asked, Inputs, Ranked, SpeedRule, Stage, Step, Takes, setting
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import remote
 from harness.stages.shared.causal_reranking import CausalScorer, CausalSettings, causal_reranker
@@ -152,18 +152,22 @@ def check_pool(before: Hits, after: Hits, depth: int) -> None:
 
 def serve(spec: RerankSpec, inputs: Inputs) -> Step:
     """Rerank the list of one query, as the stage does. At an endpoint every request is sent, past the cache."""
-    run = read_run(inputs["run"] / RUN_FILE, escaped=True)
     scorer = scorer_of(spec, inputs, read_corpus(inputs["corpus"]))
     if isinstance(scorer, EndpointScorer):
-        timed = scorer.past_cache()
+        sent = scorer.past_cache()
 
-        def step(query_id: str, text: str) -> Reply:
-            before = timed.client.spent
-            rerank_hits(timed, text, run.get(query_id, []), spec.depth)
-            return timed.client.since(before)
+        def paid(asked: Asked) -> Ranked:
+            before, hits = sent.client.spent, asked.lists["run"]
+            ranked = rerank_hits(sent, asked.text, hits, spec.depth) if hits else []
+            return Ranked(ranked, sent.client.since(before))
 
-        return step
-    return lambda query_id, text: rerank_hits(scorer, text, run.get(query_id, []), spec.depth)
+        return paid
+
+    def step(asked: Asked) -> Hits:
+        hits = asked.lists["run"]
+        return rerank_hits(scorer, asked.text, hits, spec.depth) if hits else []
+
+    return step
 
 
 def _first_guess(spec: Mapping[str, Any]) -> float:

@@ -10,7 +10,7 @@ from harness.data.formats import write_run
 from harness.indexes.protocol import Built
 from harness.indexes.registry import registered
 from harness.indexes.searching import IndexedSearch
-from harness.llm import Reply, services
+from harness.llm import services
 from harness.llm.served_encoder import EndpointEncoder
 from harness.models.search import Bm25Index, DenseIndex, Hits
 from harness.models.sparse_encoder import encode_sparse
@@ -18,7 +18,7 @@ from harness.models.sparse_index import SparseIndex
 from harness.models.stored_vectors import shortened
 from harness.models.token_encoders import encode_tokens
 from harness.models.token_vectors import TokenIndex
-from harness.stages import Inputs, SpeedRule, Stage, Step, Takes
+from harness.stages import Asked, Inputs, Ranked, SpeedRule, Stage, Step, Takes
 from harness.stages.shared import remote
 from harness.stages.shared.common import bi_encoder, encode, read_queries, sparse_encoder, token_encoder
 from harness.suite.fields import Spec
@@ -141,14 +141,14 @@ def serve(spec: RetrieveSpec, inputs: Inputs) -> Step:
         served = services.encoder(spec.endpoint)
         sent = search_at(served, spec, inputs, spec.depth, fresh=True)
 
-        def step(query_id: str, text: str) -> Reply:
+        def step(asked: Asked) -> Ranked:
             before = served.spent
-            sent([text], silent)
-            return served.since(before)
+            hits = sent([asked.text], silent)[0]
+            return Ranked(hits, served.since(before))
 
         return step
     search = search_of(spec, inputs, spec.depth)
-    return lambda query_id, text: search([text], silent)
+    return lambda asked: search([asked.text], silent)[0]
 
 
 STAGE = Stage(

@@ -7,18 +7,17 @@ stays as the user wrote it: both are counted.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness.data.formats import write_jsonl
 from harness.llm import Ask, Reply, services
 from harness.llm.prompt_templates import messages, rough_tokens, shorten
 from harness.models import generation
 from harness.models.language_models import load_generator
-from harness.stages import Inputs, SpeedRule, Stage, Step, Takes
+from harness.stages import Asked, Inputs, SpeedRule, Stage, Step, Takes
 from harness.stages.retrieve import silent
 from harness.stages.shared import common, remote
 from harness.stages.shared.rewriting import LONG, cleaned, fault, head, is_same, tail
@@ -62,11 +61,10 @@ def rewrite(spec: RewriteSpec, inputs: Inputs, out: Path, seed: int, progress: P
     ask = _in_process if spec.endpoint is None else _at_endpoint
     done = ask(spec, asked, histories, inputs, progress) if asked else _Written({}, Usage())
     rows, alone = [], dict(queries)
-    for key, (text, failure) in done.texts.items():
-        found, why = cleaned(text), failure
-        why = why or fault(found, histories[key], asked[key], spec.language)
-        alone[key] = asked[key] if why or is_same(found, asked[key]) else found
-        rows.append({"query_id": key, "query": asked[key], "rewrite": found, "dropped": why or ""})
+    for key, answered in done.texts.items():
+        judged = _judged(answered, histories[key], asked[key], spec.language)
+        alone[key] = judged.query
+        rows.append({"query_id": key, "query": asked[key], "rewrite": judged.rewrite, "dropped": judged.dropped})
     common.write_queries(out, alone)
     write_jsonl(out / REWRITES_FILE, rows)
     dropped = Counter(row["dropped"] for row in rows if row["dropped"])
@@ -75,6 +73,22 @@ def rewrite(spec: RewriteSpec, inputs: Inputs, out: Path, seed: int, progress: P
     notes |= remote.reasons(DROPPED, dropped)
     used = done.used
     return used._replace(units=len(asked), notes={**notes, **used.notes}, failed=done.failed)
+
+
+class _Judged(NamedTuple):
+    """The query to search with, what a model wrote of it, and why that was dropped; empty if it was not."""
+
+    query: str
+    rewrite: str
+    dropped: str
+
+
+def _judged(answered: Answered, turns: Sequence[Turn], query: str, language: str) -> _Judged:
+    """Judge what a model wrote of a query: one that is of no use, or says the same, leaves it as it is."""
+    text, failure = answered
+    found = cleaned(text)
+    why = failure or fault(found, turns, query, language)
+    return _Judged(query if why or is_same(found, query) else found, found, why or "")
 
 
 def _in_process(
@@ -143,29 +157,40 @@ def _question(spec: RewriteSpec, turns: Sequence[Turn], text: str, repeat: int =
 def serve(spec: RewriteSpec, inputs: Inputs) -> Step:
     """Rewrite one query, as the stage does; one without earlier turns takes no time.
 
-    At an endpoint every request is sent, none is answered from the cache. Raises ValueError if one fails.
+    At an endpoint every request is sent, none is answered from the cache. The text of the reply is the query to search
+    with: as it was, where the rewrite is of no use or failed.
     """
-    histories = common.read_histories(inputs["history"])
-    if spec.endpoint is not None:
-        chat = services.chat("rewriter")
+    ask = _sent(spec) if spec.endpoint is not None else _written_here(spec, inputs)
 
-        def sent(query_id: str, text: str) -> Reply | None:
-            if query_id not in histories:
-                return None
-            # In microseconds, below 2**30, as it may become part of a seed of 32 bits.
-            repeat = time.time_ns() // 1000 % 2**30
-            (reply,) = chat.ask_all([_question(spec, histories[query_id], text, repeat)], silent)
-            if reply.failure:
-                raise ValueError(f"the rewriter did not answer: {reply.failure}")
-            return reply
-
-        return sent
-    model = _LocalRewriter(spec, inputs)
-
-    def step(query_id: str, text: str) -> Any:
-        return model.write([(histories[query_id], text)], silent) if query_id in histories else None
+    def step(asked: Asked) -> Reply:
+        if not asked.turns:
+            return Reply(asked.text)
+        reply = ask(asked)
+        answered = reply.text, reply.failure or None
+        return reply._replace(text=_judged(answered, asked.turns, asked.text, spec.language).query)
 
     return step
+
+
+def _sent(spec: RewriteSpec) -> Callable[[Asked], Reply]:
+    chat = services.chat("rewriter")
+
+    def ask(asked: Asked) -> Reply:
+        (reply,) = chat.ask_all([_question(spec, asked.turns, asked.text, remote.fresh())], silent)
+        return reply._replace(text=remote.sound(reply.text))
+
+    return ask
+
+
+def _written_here(spec: RewriteSpec, inputs: Inputs) -> Callable[[Asked], Reply]:
+    model = _LocalRewriter(spec, inputs)
+
+    def ask(asked: Asked) -> Reply:
+        (one,) = model.write([(asked.turns, asked.text)], silent)
+        text, failure = model.checked(one)
+        return Reply(text, failure=failure or "", prompt_tokens=one.prompt_tokens, new_tokens=one.new_tokens)
+
+    return ask
 
 
 STAGE = Stage(

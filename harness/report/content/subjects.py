@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.report import format as fmt
@@ -83,3 +84,13 @@ def best_setting(view: View) -> str:
 def numbers(row: Tested) -> str:
     """Return the difference of a verdict with its interval."""
     return decimals.difference(row.difference, row.low, row.high)
+
+
+def paying(tested: Sequence[Subject]) -> list[Subject]:
+    """Return the candidates that paid, the one that gained most first."""
+    return sorted((one for one in tested if one.paid), key=lambda one: one.gain_in_margins, reverse=True)
+
+
+def recommended(tested: Sequence[Subject]) -> list[Subject]:
+    """Return the candidates that paid, best first, without trainings that a setting may make up for."""
+    return [one for one in paying(tested) if not one.outdone]

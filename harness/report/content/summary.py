@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.report import format as fmt
 from harness.report.content import effects, recipes, untrained
-from harness.report.content.subjects import Subject, Tested, best_setting, numbers, subjects
+from harness.report.content.subjects import Subject, Tested, best_setting, numbers, paying, recommended, subjects
 from harness.report.model import Headline, Tone
 from harness.report.view import BASELINE, View, identical, row_label
 from harness.statistics.alike import answers_only
@@ -34,8 +34,7 @@ def summarise(view: View) -> Headline:
     tested = subjects(view)
     if not tested:
         return Headline("", "Nothing was tested: no candidate has a verdict on a gated measure.", ())
-    improved = [one for one in tested if one.paid]
-    paid = sorted(improved, key=lambda one: one.gain_in_margins, reverse=True)
+    paid = paying(tested)
     settings = tuple(untrained.sentences(view, tested))
     tail = (*_mixed(tested), *_untuned_better(view, paid), _certainty(tested))
     if not paid:
@@ -44,7 +43,7 @@ def summarise(view: View) -> Headline:
         mixed = " without a loss on another measure" if any(one.on("improved") for one in tested) else ""
         first = f"No candidate is shown to improve on {BASELINE}{mixed}."
         return Headline(tone, first, (*_verdicts(view, tested), _spent(tested), *settings, *tail))
-    worth = [one for one in paid if not one.outdone]
+    worth = recommended(tested)
     if not worth:
         first = f"{_who(paid, tested)} improved on {BASELINE}, {_outdone(view, paid)}."
         return Headline("inconclusive", first, (_most(paid), *settings, *tail))

@@ -101,15 +101,27 @@ def render_diagnosis_html(diagnosis: Diagnosis) -> str:
     )
 
 
-def page(template: str, scripts: tuple[str, ...], styles: tuple[str, ...] = STYLES, **values: Any) -> str:
-    """Return a page from a template with its style sheets and scripts; its policy lets no others run."""
+def page(
+    template: str, scripts: tuple[str, ...], styles: tuple[str, ...] = STYLES, connect: str = "", **values: Any
+) -> str:
+    """Return a page from a template with its style sheets and scripts; its policy lets no others run.
+
+    `connect` says where its script may send requests, in the words of such a policy; nowhere by default.
+    """
     style, script = ("\n".join(map(source, names)) for names in (styles, scripts))
-    policy = (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; img-src data:; "
+    shared = {"style": Markup(style), "script": Markup(script), "glyphs": GLYPHS}
+    shared |= {"policy": policy(scripts, styles, connect)}
+    return page_environment().get_template(template).render(plot=(WIDTH, HEIGHT), **shared, **values)
+
+
+def policy(scripts: tuple[str, ...], styles: tuple[str, ...] = STYLES, connect: str = "") -> str:
+    """Return the content security policy of a page with these scripts and style sheets."""
+    style, script = (_digest("\n".join(map(source, names))) for names in (styles, scripts))
+    asks = f"connect-src {connect}; " if connect else ""
+    return (
+        f"default-src 'none'; style-src '{style}'; script-src '{script}'; img-src data:; {asks}"
         "base-uri 'none'; form-action 'none'"
     )
-    shared = {"style": Markup(style), "script": Markup(script), "policy": policy, "glyphs": GLYPHS}
-    return page_environment().get_template(template).render(plot=(WIDTH, HEIGHT), **shared, **values)
 
 
 def page_sections(

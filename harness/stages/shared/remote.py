@@ -6,6 +6,7 @@ Must not know where a model is served; see `llm.services`.
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -45,6 +46,14 @@ class MayAskEndpoint(Spec):
 def sound(text: str) -> str:
     """The text with what cannot be written to a file (half of a surrogate pair) replaced."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def fresh() -> int:
+    """A repeat number from the clock, for a question that must not be answered from the cache.
+
+    It counts microseconds, below 2**30, as it may become part of a seed of 32 bits.
+    """
+    return time.time_ns() // 1000 % 2**30
 
 
 def reasons(what: str, failed: Counter[str]) -> dict[str, int]:
