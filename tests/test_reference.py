@@ -16,6 +16,7 @@ from harness.execution.reference import AT_ENDS, MOVED, moved
 from harness.gates.probe_gates import NOISY, judge_probe
 from harness.report.content import details
 from harness.report.view import view
+from harness.stages import Asked
 from harness.suite.bounds import Gate
 
 BLOCK = st.lists(st.floats(0.99, 1.01), min_size=10, max_size=40)
@@ -68,8 +69,8 @@ def test_a_noisy_probe_is_tried_again_and_the_quietest_counts(
 ) -> None:
     scripted = Scripted(shares)
     monkeypatch.setattr(probe, "Reference", scripted)
-    step = probe._Paid(lambda key, text: None)
-    times, told = probe._quietly(step, [("q", "text")] * 12, True, lambda done, total: None)
+    step = probe._Paid(lambda asked: [], None)
+    times, told = probe._quietly(step, [Asked("text")] * 12, True, lambda done, total: None)
     assert told == {"moved": kept, "attempts": attempts}
     assert scripted.made == attempts
     assert len(times) == 12

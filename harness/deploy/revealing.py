@@ -68,7 +68,7 @@ def _holds(path: Path, wanted: bytes) -> bool:
         while piece := file.read(PIECE):
             if pattern.search(kept + piece):
                 return True
-            kept = piece[-len(wanted) - 1 :]
+            kept = (kept + piece)[-len(wanted) - 1 :]
     return False
 
 
