@@ -13,7 +13,6 @@ from harness.cli.options import Common, SuiteArgument, console, say, takes, warn
 from harness.experiments import reports
 from harness.report.render.terminal import render
 from harness.results import outcomes, sharing
-from harness.suite.files import load_suite
 from harness.values.findings import Outcome
 
 PICTURE_COLUMNS = 110
@@ -28,12 +27,7 @@ def verb(
     common: Common,
 ) -> None:
     """Show the latest outcome of a suite again."""
-    sharing.refresh(common.store, suite)
-    folder = common.store / "outcomes" / suite / "latest"
-    if not folder.is_dir():
-        name = load_suite(suite)[0].name
-        sharing.refresh(common.store, name)
-        folder = common.store / "outcomes" / name / "latest"
+    folder = sharing.latest_of(common.store, suite)
     outcome, rewritten = outcomes.read(folder), list[Path]()
     lost = outcomes.guarded(lambda: rewritten.extend(reports.rewrite_reports(folder, outcome)), "the report", folder)
     if rewritten and not lost:
