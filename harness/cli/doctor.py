@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from harness import provenance
+from harness import extras, provenance
 from harness.cli import layout
 from harness.cli.options import Common, console, print_json, takes
 from harness.data.datasets import Dataset, load_dataset
@@ -38,7 +38,12 @@ from harness.suite.uses import endpoint_roles, models_named, reading_elsewhere, 
 
 LEAST_DISK = 3.0
 LEAST_MEMORY = 4.0
-IMPORTS = ("torch", "transformers", "sentence-transformers", "peft", "trl", "bm25s", "ranx", "ragas")
+IMPORTS = {
+    "torch": "local", "transformers": "local", "sentence-transformers": "local", "peft": "local", "trl": "local",
+    "bm25s": "", "ranx": "", "ragas": "ragas",
+}  # fmt: skip
+"""Distribution -> the extra that brings it; none for the base install."""
+USES = {"local": "to run models on this machine", "ragas": "for measures of ragas"}
 OPTIONAL = {"bitsandbytes": "only for the recipe qlora"}
 
 
@@ -123,14 +128,14 @@ def find(suite: str | None, store: Path) -> Iterator[Finding]:
     yield Finding(MACHINE, "disk", state, f"{free:.0f} GiB free at {store}; at least {LEAST_DISK:.0f} needed")
     memory = psutil.virtual_memory().available / 2**30
     yield Finding(MACHINE, "memory", "ok" if memory >= LEAST_MEMORY else "note", f"{memory:.0f} GiB free")
-    for name in IMPORTS:
-        version = provenance.package_version(name)
-        yield Finding(PACKAGES, name, "missing" if version == "absent" else "ok", version)
+    yield from _packages()
     for name, use in OPTIONAL.items():
         version = provenance.package_version(name)
         yield Finding(PACKAGES, name, "note" if version == "absent" else "ok", f"{version} ({use})")
     for model in EMBEDDED:
-        yield _tried(MODELS, EMBEDDED_PREFIX + model, lambda model=model: locate(EMBEDDED_PREFIX + model))  # type: ignore[misc]
+        found = _tried(MODELS, EMBEDDED_PREFIX + model, lambda model=model: locate(EMBEDDED_PREFIX + model))  # type: ignore[misc]
+        # Without what runs models, nobody misses one.
+        yield found._replace(state="note") if found.state == "missing" and extras.absent("local") else found
     url, key = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")
     if url or key:
         detail = f"{mask(url) if url else 'the default URL'}, {'with a key' if key else 'without a key'}"
@@ -139,6 +144,18 @@ def find(suite: str | None, store: Path) -> Iterator[Finding]:
         yield Finding(ENDPOINTS, "LLM endpoint", "note", "none configured in the environment")
     if suite is not None:
         yield from _suite(suite, store)
+
+
+def _packages() -> Iterator[Finding]:
+    """Yield the packages that are here, and for each extra, in one finding, those that are not."""
+    versions = {name: provenance.package_version(name) for name in IMPORTS}
+    for name, version in versions.items():
+        if version != "absent" or not IMPORTS[name]:
+            yield Finding(PACKAGES, name, "missing" if version == "absent" else "ok", version)
+    for extra, use in USES.items():
+        absent = [name for name, own in IMPORTS.items() if own == extra and versions[name] == "absent"]
+        if absent:
+            yield Finding(PACKAGES, format.listed(absent), "note", f"absent; {use}: {extras.install(extra)}")
 
 
 def _device() -> Finding:

@@ -18,6 +18,7 @@ from harness.cli.endings import INTERRUPTED
 
 PREPARE, MEASURE, COMPARE, DEPLOY = "Prepare", "Measure", "Compare", "Deploy"
 VERBS = {
+    "setup": (PREPARE, "Install the embedded models into this Python; what is installed already is left alone."),
     "init": (PREPARE, "Write a suite file to start from, with every key explained."),
     "ingest": (PREPARE, "Make a dataset folder from documents; run it again to update the folder."),
     "testset": (PREPARE, "Write test questions from documents, and apply a person's review of them."),
@@ -134,6 +135,7 @@ def main() -> None:
 
 def _code_of(arguments: Sequence[str]) -> int:
     """Run the command and return its exit code; print the error it ends with, if any."""
+    from harness import extras
     from harness.cli import endings
     from harness.errors import HarnessError
 
@@ -154,6 +156,9 @@ def _code_of(arguments: Sequence[str]) -> int:
         if stop.code == INTERRUPTED:
             return endings.interrupted()
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except ModuleNotFoundError as error:
+        missing = extras.explained(error)
+        return endings.explain(missing) if missing else endings.report_bug(error)
     except Exception as error:
         return endings.report_bug(error)
     return 0

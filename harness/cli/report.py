@@ -38,12 +38,7 @@ def verb(
 ) -> None:
     """Show the latest outcome of a suite again."""
     trackers = _trackers(track or ())
-    sharing.refresh(common.store, suite)
-    folder = common.store / "outcomes" / suite / "latest"
-    if not folder.is_dir():
-        name = load_suite(suite)[0].name
-        sharing.refresh(common.store, name)
-        folder = common.store / "outcomes" / name / "latest"
+    folder = sharing.latest_of(common.store, suite)
     outcome, rewritten = outcomes.read(folder), list[Path]()
     lost = outcomes.guarded(lambda: rewritten.extend(reports.rewrite_reports(folder, outcome)), "the report", folder)
     if rewritten and not lost:

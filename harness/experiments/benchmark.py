@@ -1,4 +1,4 @@
-"""``run(suite) -> Outcome``: the public way in from Python, where producing and judging meet."""
+"""``run(suite) -> Finished``: make, score, compare and report a suite; where producing and judging meet."""
 
 from __future__ import annotations
 

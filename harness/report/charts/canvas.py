@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness import report
 from harness.hashing import digest_file, digest_of
@@ -34,8 +34,15 @@ TIMES = (0.01, 0.1, 1.0, 10.0, MINUTE, 10 * MINUTE, HOUR, 10 * HOUR, 100 * HOUR)
 """Ticks of a logarithmic axis of seconds."""
 
 
-def drawn(chart: Chart, paint: Callable[[Figure], None], size: tuple[float, float], style: str) -> str:
-    """Return what `paint` draws on a figure of this size (in points) as SVG; with `style`, as a file of its own.
+class Put(NamedTuple):
+    """How a picture is put into a page: the name before its ids, and a style sheet if it stands alone as a file."""
+
+    name: str
+    style: str
+
+
+def drawn(chart: Chart, paint: Callable[[Figure], None], size: tuple[float, float], put: Put) -> str:
+    """Return what `paint` draws on a figure of this size (in points) as SVG.
 
     What was drawn of the same values is kept, also for later processes: matplotlib takes a second to start.
     """
@@ -45,7 +52,7 @@ def drawn(chart: Chart, paint: Callable[[Figure], None], size: tuple[float, floa
         text = _painted(paint, size)
         keep("pictures", key, text)
     marks = {f"point-{number}": plain(label) for number, label in enumerate(chart.marks)}
-    return fit(text, chart.name, plain(chart.description), marks, style)
+    return fit(text, put.name, plain(chart.description), marks, put.style)
 
 
 @cache
