@@ -268,6 +268,17 @@ def test_what_a_page_asks_of_other_servers_is_found(name: str, text: str, found:
     assert make_site.asked_elsewhere(tmp_path) == [f"{name}: {one}" for one in found]
 
 
+def test_search_from_the_disk_needs_no_other_server(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("index.html", "a/b.html", "plain.html"):
+        shim = "" if name == "plain.html" else f'<script src="{make_site.SHIM}"></script>'
+        (tmp_path / name).write_text(shim)
+    assert make_site.with_own_worker(tmp_path) == 2
+    assert make_site.asked_elsewhere(tmp_path) == []
+    assert (tmp_path / "index.html").read_text() == '<script src="file-worker.js"></script>'
+    assert (tmp_path / "a" / "b.html").read_text() == '<script src="../file-worker.js"></script>'
+
+
 def test_a_site_with_warnings_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = SimpleNamespace(returncode=0, stdout="Warning: page does not exist\n", stderr="")
     monkeypatch.setattr(make_site.subprocess, "run", lambda *args, **more: done)

@@ -32,6 +32,9 @@ CONFIG = "zensical.toml"
 PAGES, HTML = "pages", "html"
 OTHERS = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "SECURITY.md": "security.md"}
 """Pages at the root of the repository, and their names on the site."""
+SHIM, WORKER = "https://unpkg.com/iframe-worker/shim", "file-worker.js"
+"""What Zensical loads from another server, so that search works from the disk, and what does it here."""
+ASSETS = ("extra.css", WORKER)
 SHOWN = re.compile(r"^<!-- show (\S+) -->$", re.MULTILINE)
 """Stands in a page where a file beside it is shown whole."""
 LANGUAGES = {".yml": "yaml", ".yaml": "yaml", ".sh": "sh", ".py": "python"}
@@ -51,7 +54,7 @@ def lay_out(out: Path) -> Path:
     for name, text in generated().items():
         (pages / name).parent.mkdir(exist_ok=True)
         (pages / name).write_text(text, encoding="utf-8")
-    for name in ("extra.css",):
+    for name in ASSETS:
         shutil.copyfile(HERE / name, pages / name)
     shutil.copyfile(HERE / CONFIG, out / CONFIG)
     return pages
@@ -159,6 +162,18 @@ def asked_elsewhere(html: Path) -> list[str]:
     return asked
 
 
+def with_own_worker(html: Path) -> int:
+    """Let pages load the script that makes search work from the disk from beside them; return how many did not."""
+    changed = 0
+    for path in html.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        if SHIM in text:
+            place = "../" * len(path.relative_to(html).parents[:-1]) + WORKER
+            path.write_text(text.replace(SHIM, place), encoding="utf-8")
+            changed += 1
+    return changed
+
+
 def build(out: Path) -> Path:
     """Lay out the pages, build the site and check it; return the folder of HTML. Exits with 1 if something is wrong."""
     wrong = [f"{name}: not both a page and in the navigation of docs/site/{CONFIG}" for name in unlisted(lay_out(out))]
@@ -169,6 +184,7 @@ def build(out: Path) -> Path:
     print(done.stdout + done.stderr, end="")
     if done.returncode or "warning" in (done.stdout + done.stderr).lower():
         sys.exit("the site has warnings; they are printed above")
+    with_own_worker(out / HTML)
     if wrong := asked_elsewhere(out / HTML):
         sys.exit("\n".join(["the site must work without a network, and asks for:", *wrong]))
     return out / HTML
