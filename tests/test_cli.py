@@ -18,6 +18,7 @@ import pytest
 from harness import __version__, provenance
 from harness.cli import doctor
 from harness.cli import main as cli
+from harness.cli.export_forms import Wanted
 from harness.errors import ModelMissing
 from harness.models.inspection import Inspection
 from harness.models.loaders import EMBEDDED
@@ -73,7 +74,7 @@ def test_help_imports_next_to_nothing() -> None:
 ENTRIES = (
     "experiments.benchmark scoring statistics.stats cli.plan cli.doctor results.outcomes report.render.terminal "
     "report.render.markdown stages models.loaders execution.probe models.search planning.requirements "
-    "cli.list cli.run cli.gate cli.init cli.export report.render.card"
+    "cli.list cli.run cli.gate cli.init cli.export report.render.card tracking.results tracking.child deploy.encoders"
 )
 
 
@@ -407,7 +408,7 @@ def test_export_says_what_it_wrote(leave: Leave, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("harness.cli.export.export", export)
     code, out, _ = leave("export", "staged", "out", "--suite", "pocket", "--seed", "3", "--store", "kept")
     assert (code, out) == (0, "Wrote README.md, retriever to out.\n")
-    assert asked == ["staged", Path("out"), Path("kept"), "pocket", 3]
+    assert asked == ["staged", Path("out"), Path("kept"), "pocket", 3, Wanted()]
 
 
 def test_an_export_before_a_run(leave: Leave, tmp_path: Path) -> None:

@@ -117,7 +117,6 @@ def test_questions_are_pushed_only_if_asked(shown: Trial, hub: hub_server.Hub, t
     ("status", "said"),
     [
         (401, "the hub refuses the token (status 401); set HF_TOKEN to a token that may write there"),
-        (403, "the hub refuses the token (status 403)"),
         (507, "the hub answered with status 507"),
     ],
 )

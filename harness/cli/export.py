@@ -36,7 +36,7 @@ from harness.cli.export_prompt import exported_prompt, exported_rewriter, told
 from harness.cli.export_push import check_repository, push_export
 from harness.cli.export_source import MeasuredSuite, find, planned_now, system_of
 from harness.cli.options import MOST_SEED, Common, print_json, say, takes
-from harness.errors import ConfigError, Problem
+from harness.errors import ConfigError, HarnessError, Problem
 from harness.execution import endpoints
 from harness.planning.graph import Plan, SystemPlan
 from harness.remote.places import store_in
@@ -138,7 +138,8 @@ def export(
             written = sorted(Path(aside).iterdir())
             for path in written:
                 path.rename(folder / path.name)
-    except BaseException:
+    except HarnessError:
+        # What is refused leaves nothing, not even a folder.
         if not before:
             with contextlib.suppress(OSError):
                 folder.rmdir()

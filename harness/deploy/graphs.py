@@ -75,15 +75,18 @@ def write_onnx(model: Any, path: Path) -> None:
             super().__init__()
             self.model = states_of(model).model
 
-        def forward(self, **given: Any) -> Any:
-            return self.model(**given, return_dict=True).last_hidden_state
+        def forward(
+            self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None, position_ids: Any = None
+        ) -> Any:
+            given = dict(zip(INPUTS, (input_ids, attention_mask, token_type_ids, position_ids), strict=True))
+            return self.model(**{name: given[name] for name in names}, return_dict=True).last_hidden_state
 
     path.parent.mkdir(parents=True, exist_ok=True)
     axes = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in names}
     with _quietly(), torch.inference_mode():
         torch.onnx.export(
             States().eval(), (), str(path), kwargs=features, input_names=names, output_names=[STATES],
-            dynamic_shapes={"given": axes}, opset_version=OPSET, dynamo=True, external_data=_is_large(model),
+            dynamic_shapes=axes, opset_version=OPSET, dynamo=True, external_data=_is_large(model),
             verbose=False,
         )  # fmt: skip
     _without_places(path)

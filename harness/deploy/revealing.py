@@ -66,9 +66,10 @@ def _holds(path: Path, wanted: bytes) -> bool:
     kept = b""
     with path.open("rb") as file:
         while piece := file.read(PIECE):
-            if pattern.search(kept + piece):
+            kept += piece
+            if pattern.search(kept):
                 return True
-            kept = (kept + piece)[-len(wanted) - 1 :]
+            kept = kept[-len(wanted) - 1 :]
     return False
 
 

@@ -42,7 +42,7 @@ def _point(point: CurvePoint) -> Iterator[Metric]:
 
 
 def of_diagnosis(diagnosis: Diagnosis, folder: Path, artifacts: bool = True) -> Tracked:
-    """Return the run of a diagnosis: where queries are lost, what ideal parts would gain, and the first advice."""
+    """Return the run of a diagnosis: where queries are lost, what oracles would gain, and the first advice."""
     places = {
         f"{funnel.kind}/{place.population}/{place.name}": place.share
         for funnel in diagnosis.funnels
