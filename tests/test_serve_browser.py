@@ -212,13 +212,16 @@ def test_failures_are_sentences_beside_what_was_found(opened: Open) -> None:
     assert len(texts(driver, ".hits > li")) == 10
 
 
-def test_a_server_that_has_ended_is_said_so(chromium: webdriver.Chrome) -> None:
-    with serving(systems()) as server:
-        chromium.get(f"http://127.0.0.1:{server.server_port}/")
-    ask(chromium)
-    assert texts(chromium, ".failure") == ["The server does not answer. Is harness serve still running?"] * 2
-    chromium.get("about:blank")
-    chromium.get_log("browser")
+def test_a_server_that_cannot_be_reached_is_said_so(opened: Open) -> None:
+    driver = opened()
+    line: dict[str, Any] = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd("Network.emulateNetworkConditions", {**line, "offline": True})
+    try:
+        ask(driver)
+    finally:
+        driver.execute_cdp_cmd("Network.emulateNetworkConditions", {**line, "offline": False})
+    assert texts(driver, ".failure") == ["The server does not answer. Is harness serve still running?"] * 2
 
 
 def test_a_system_without_a_generator_shows_passages(opened: Open) -> None:
@@ -229,6 +232,26 @@ def test_a_system_without_a_generator_shows_passages(opened: Open) -> None:
     more = driver.find_element(By.CSS_SELECTOR, ".facts button")
     more.send_keys(Keys.ENTER)
     assert (more.text, more.get_attribute("aria-expanded")) == ("Show less", "true")
+
+
+def test_each_passage_says_where_the_other_system_ranks_it(opened: Open) -> None:
+    first = found(12)
+    second = (first[1], first[0], *first[2:9], first[11])
+    driver = opened({"one": Pretended("one", passages=first), "two": Pretended("two", passages=second)})
+    ask(driver)
+    WebDriverWait(driver, 5).until(lambda one: any(texts(one, ".other")))
+    assert texts(driver, ".side:first-child .other") == [
+        "rank 2 in two",
+        "rank 1 in two",
+        *[""] * 7,
+        "not in the first 10 of two",
+    ]
+    assert texts(driver, ".side:last-child .other") == [
+        "rank 2 in one",
+        "rank 1 in one",
+        *[""] * 7,
+        "not in the first 10 of one",
+    ]
 
 
 def hostile() -> App:

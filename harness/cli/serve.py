@@ -48,7 +48,7 @@ def verb(
     systems: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SYSTEM]...",
+            metavar="SYSTEM",
             help=f"Up to {MOST} systems of its latest outcome, as NAME or NAME:SEED. Default: the candidate that the "
             "report recommends, else untuned.",
         ),

@@ -143,7 +143,7 @@
     const text = auto(make("span", "text", passage.text));
     const facts = put(
       make("p", "facts"), make("bdi", "", passage.id), passage.score !== null && make("span", "", passage.score.toFixed(4)),
-      passage.shown && make("span", "shown", "in the prompt"),
+      passage.shown && make("span", "shown", "in the prompt"), make("span", "other"),
     );
     if (passage.text.length > long) {
       const more = make("button", "", "Show all");
@@ -168,6 +168,22 @@
     side.querySelector(".content").replaceChildren(
       ...answer(data).filter(Boolean), times(data.milliseconds), make("h4", "", "Passages"), found,
     );
+  };
+
+  const place = (rank, shown, label) => (rank ? `rank ${rank} in ${label}` : `not in the first ${shown} of ${label}`);
+
+  // Two systems: each passage says where the other one ranks it, if elsewhere.
+  const compare = () => {
+    const ranks = sides.map((side) => new Map([...side.querySelectorAll(".hits input")].map((box, place) => [box.value, place + 1])));
+    if (sides.length < 2 || !sides.every((side) => side.querySelector(".times"))) return;
+    sides.forEach((side, number) => {
+      const [label, other] = [sides[1 - number].dataset.label, ranks[1 - number]];
+      for (const [id, rank] of ranks[number]) {
+        const item = side.querySelectorAll(".hits > li")[rank - 1];
+        const there = other.get(id);
+        item.querySelector(".other").textContent = there === rank ? "" : place(there, other.size, label);
+      }
+    });
   };
 
   const spoken = (data) => {
@@ -207,6 +223,7 @@
       const data = await sent(side, text, signal);
       if (signal.aborted) return;
       fill(side, data, remember(data.id, data.question));
+      compare();
       say(`${side.dataset.label}: ${spoken(data)}`);
     } catch (error) {
       if (signal.aborted) return;
