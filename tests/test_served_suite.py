@@ -43,7 +43,7 @@ def problems(changes: dict[str, Any]) -> str:
     return "\n".join(map(str, caught.value.problems))
 
 
-@pytest.mark.parametrize("setting", OF_CLIENT)
+@pytest.mark.parametrize("setting", sorted(OF_CLIENT))
 def test_how_a_server_is_asked_is_in_no_key(setting: str) -> None:
     rules = (("encoder", EncoderEndpoint), ("reranker", RerankerEndpoint))
     # Scores may depend on how many passages are scored together.
