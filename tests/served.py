@@ -33,6 +33,7 @@ CHANGES: dict[str, Any] = {
         "ordered": {"pipeline": {"reranker": {"kind": "late-interaction", "blend": False}}},
         "mixed": {"pipeline": {"retriever": {"bm25_weight": "dev"}}},
         "chunks": {"pipeline": {"chunking": {"tokens": 24, "overlap": 6}}},
+        "graph": {"pipeline": {"retriever": {"index": {"kind": "faiss", "method": "hnsw"}}}},
     },
     "baseline_rows": ["closed-book", "bm25", "hybrid", "untuned", "few-shot", "oracle-context"],
     "evaluate": {"split": "test", "generation_queries": 6, "probe_queries": 3, "probe_generations": 2},

@@ -31,7 +31,7 @@ from harness.suite.uses import reading_of
 from harness.values.records import Query
 
 __all__ = ["served"]
-NAMES = ("bm25", "hybrid", "untuned", "few-shot", "tuned (seed 0)", "ranked", "ordered", "mixed", "chunks")
+NAMES = ("bm25", "hybrid", "untuned", "few-shot", "tuned (seed 0)", "ranked", "ordered", "mixed", "chunks", "graph")
 
 
 def planned(suite: Path) -> tuple[Plan, Mapping[str, Query]]:
