@@ -7,6 +7,7 @@ as frames; see `results`. What a function needs is imported when it is called.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,16 +138,18 @@ def _name(side: str | Path | OutcomeResult, name: str) -> str:
 
 @contextmanager
 def _display(progress: bool) -> Iterator[Display]:
-    """Show progress while this lasts, if it is wanted."""
+    """Show progress while this lasts, if it is wanted; in a notebook as lines, which need no ipywidgets."""
     from harness.execution.making import no_display
 
-    if not progress:
-        yield no_display
-        return
-    from rich.console import Console
+    with warnings.catch_warnings():
+        # Libraries import the bars of tqdm, which nobody sees here.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        if not progress:
+            yield no_display
+            return
+        from rich.console import Console
 
-    from harness.report.render.progress import Steps
+        from harness.report.render.progress import Steps
 
-    # In a notebook, rich would draw with ipywidgets, and warn where these are not installed.
-    with Steps(Console(stderr=True, force_jupyter=False)) as steps:
-        yield steps
+        with Steps(Console(stderr=True, force_jupyter=False)) as steps:
+            yield steps
