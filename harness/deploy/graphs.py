@@ -106,7 +106,7 @@ def _without_places(path: Path) -> None:
 
 
 def _is_large(model: Any) -> bool:
-    return sum(4 * weights.numel() for weights in model.parameters()) > MOST_BYTES
+    return bool(sum(4 * weights.numel() for weights in model.parameters()) > MOST_BYTES)
 
 
 def write_onnx_int8(graph: Path, path: Path) -> None:
