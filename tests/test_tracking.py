@@ -17,7 +17,7 @@ from typing import Any
 import outcomes as invented
 import pytest
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, Incomplete
 from harness.suite.tracking import Mlflow, Tracking, Trackio
 from harness.tracking.of_outcome import of_outcome
 from harness.tracking.records import Metric, Tracked, TrackedRun, flat, metrics
@@ -315,3 +315,39 @@ def test_the_examples_of_the_page_are_sections_of_a_suite() -> None:
 def test_a_reply_that_is_damaged_is_a_problem(faulty: Callable[[str], Path], tmp_path: Path) -> None:
     faulty("open(sys.argv[-1], 'w').write('{'); os._exit(0)")
     assert "its client ended with exit code 0" in sent(tmp_path)
+
+
+# ---- the command that sends later
+
+
+def test_an_unknown_tracker_is_refused() -> None:
+    from harness.cli import report
+
+    with pytest.raises(ConfigError, match=r"--track: no tracker 'mlfow'; did you mean 'mlflow'\?"):
+        report._trackers(["trackio", "mlfow"])
+    assert report._trackers(["trackio", "mlflow"]) == ["mlflow", "trackio"]
+
+
+def test_the_command_fails_if_a_tracker_still_takes_nothing(
+    faulty: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.cli import report
+
+    monkeypatch.chdir(tmp_path)
+    faulty("raise ConnectionError('down')")
+    with pytest.raises(Incomplete, match="the outcome was not sent in full to mlflow"):
+        report._send(invented.normal(), tmp_path, "no-such-suite", ["mlflow"])
+
+
+def test_the_command_has_the_settings_of_the_outcome_where_the_suite_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.cli import report
+
+    asked: list[Tracking] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report, "send_outcome", lambda outcome, folder, tracking: asked.append(tracking) or [])
+    outcome = invented.normal()
+    outcome = outcome.model_copy(update={"spec": {**outcome.spec, "track": {"mlflow": {"experiment": "e"}}}})
+    report._send(outcome, tmp_path, "no-such-suite", ["mlflow"])
+    assert asked == [Tracking(mlflow=Mlflow(experiment="e"))]

@@ -16,6 +16,7 @@ from harness.tracking.records import Metric, Tracked, TrackedRun
 from harness.tracking.sent import Reply, Request, sentence_of
 
 IDENTITY, KEY, STATE = "harness.outcome", "harness.key", "harness.state"
+PARENT = "mlflow.parentRunId"
 WRITING, COMPLETE = "writing", "complete"
 AT_ONCE, METRICS_AT_ONCE = 100, 500
 """Parameters or tags, and metrics, of one request; a server takes 100 and 1,000."""
@@ -45,6 +46,9 @@ def write(request: Request) -> Reply:
     made = 1
     for run in request.tracked.runs:
         there = known.get(run.key)
+        if there is not None and there.data.tags.get(PARENT) != parent_id:
+            # Its parent was deleted.
+            client.set_tag(there.info.run_id, PARENT, parent_id)
         if there is None or there.data.tags.get(STATE) != COMPLETE:
             run_id = there.info.run_id if there is not None else _create(place, run, parent_id)
             _fill(place, run, run_id)
@@ -97,7 +101,7 @@ def _create(place: _Place, run: TrackedRun, parent_id: str | None) -> str:
     tracked = place.tracked
     tags = {IDENTITY: tracked.identity, KEY: run.key, STATE: WRITING}
     if parent_id is not None:
-        tags["mlflow.parentRunId"] = parent_id
+        tags[PARENT] = parent_id
     start = 1000 * max(0.0, tracked.created - tracked.seconds)
     made = place.client.create_run(
         place.experiment, start_time=round(start), tags=tags, run_name=cut(f"{run.name} {tracked.short}", MOST_PARAM)
