@@ -155,13 +155,8 @@ def test_each_verb_is_a_module_with_the_summary_of_the_list(leave: Leave) -> Non
         assert summary.rstrip(".") in " ".join(out.split())
     modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
     assert modules - set(cli.VERBS) == {
-<<<<<<< HEAD
-        "__init__", "endings", "export_pipeline", "export_prompt", "export_source", "init_suite", "layout", "main",
-        "options", "serve_source",
-=======
         "__init__", "endings", "export_forms", "export_models", "export_pipeline", "export_prompt", "export_push",
-        "export_source", "init_suite", "layout", "main", "options",
->>>>>>> track
+        "export_source", "init_suite", "layout", "main", "options", "serve_source",
     }  # fmt: skip
 
 
