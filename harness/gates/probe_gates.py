@@ -55,7 +55,7 @@ def _judged_all(
 
 def _judged(gate: Gate, info: SystemInfo, before: SystemInfo | None, outcome: Outcome, machine: str | None) -> Gated:
     now, blank = _figure(gate, info), _blank(gate, info)
-    if info.serving is not None and not info.serving.parts:
+    if info.role == "candidate" and info.serving is not None and not info.serving.parts:
         return blank.model_copy(update={"reason": "nothing of it runs here, so nothing is timed"})
     if now.value is None:
         why = info.failed or "; ".join(_not_timed(outcome)) or "not timed"
