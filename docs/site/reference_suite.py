@@ -209,6 +209,9 @@ def about(section: Section, name: str) -> str:
     text = known.get(path) or known.get(of_role) or known.get(tuple(part for part in path if part != "*"), "")
     if not text and path[0] == "candidates":
         text = known.get(("data", name), "")
+    if not text and path[-2:-1] == ("endpoint",):
+        # What all endpoints of served models have is explained once.
+        text = known.get(("pipeline", "retriever", "endpoint", name), "")
     text = re.sub(r"\s*\(default [^)]*\)", "", text)
     inside = specs_inside(section.spec.model_fields[name].annotation)
     own = prose(text or attribute_docs(section.spec).get(name, ""))

@@ -43,7 +43,10 @@ def verb(
     *,
     common: Common,
 ) -> None:
-    """Check a store, show its sizes, collect what nothing needs, or explain a key; damage ends with 2."""
+    """Check a store to the last byte, show its sizes, collect what nothing needs, explain a key.
+
+    Damage ends with 2.
+    """
     if action not in ACTIONS:
         raise ConfigError(Problem("", f"no action {action!r}", nearest(action, ACTIONS)))
     if not common.store.is_dir():
