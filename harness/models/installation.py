@@ -127,7 +127,7 @@ def _stem(package: Package) -> str:
 def download(packages: Iterable[Package], folder: str) -> str:
     """Return how wheels are fetched on another machine, in words."""
     names = " ".join(package.requirement for package in packages)
-    return f"fetch it where there is a network: pip download --no-deps --only-binary :all: -d {folder} {names}"
+    return f"fetch them where there is a network: pip download --no-deps --only-binary :all: -d {folder} {names}"
 
 
 def _failure(program: Installer, packages: Sequence[Package], output: str) -> Problem:
