@@ -19,6 +19,7 @@ from served import Pretended, app_of, found, serving
 from test_browser import AXE, chromium, texts
 
 from harness.llm import Reply
+from harness.serving.access import Access
 from harness.serving.app import App, question_id
 
 __all__ = ["chromium"]
@@ -252,6 +253,19 @@ def test_each_passage_says_where_the_other_system_ranks_it(opened: Open) -> None
         *[""] * 7,
         "not in the first 10 of one",
     ]
+
+
+def test_a_page_that_was_opened_with_the_token_may_ask(chromium: webdriver.Chrome) -> None:
+    token = "a-token-of-some-length"
+    with serving(systems(), Access(token)) as server:
+        chromium.get(f"http://127.0.0.1:{server.server_port}/")
+        assert not chromium.find_elements(By.ID, "question")
+        chromium.get(f"http://anybody:{token}@127.0.0.1:{server.server_port}/")
+        ask(chromium)
+        assert len(texts(chromium, ".answer")) == 2
+        chromium.execute_script("sessionStorage.clear()")
+        chromium.get("about:blank")
+    chromium.get_log("browser")
 
 
 def hostile() -> App:

@@ -199,7 +199,9 @@
   const say = (sentence) => byId("log").append(make("p", "", sentence));
 
   const sent = async (side, text, signal) => {
-    const response = await fetch("ask", {
+    // A page that was opened with a password in its address may not fetch by a relative one.
+    const address = new URL("ask", `${location.origin}${location.pathname}`);
+    const response = await fetch(address, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ system: side.dataset.name, question: text }),
