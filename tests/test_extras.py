@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DISTRIBUTIONS = {
     "Stemmer": "PyStemmer", "yaml": "PyYAML", "markdown_it": "markdown-it-py", "faiss": "faiss-cpu",
-    "qdrant_edge": "qdrant-edge-py",
+    "qdrant_edge": "qdrant-edge-py", "mlflow": "mlflow-skinny",
 }  # fmt: skip
 """Module -> its distribution, where they are called differently."""
 COME_WITH_OTHERS = {
@@ -35,12 +35,16 @@ OWN_EXTRAS = (
     "ingest",
     "ir-datasets",
     "lancedb",
+    "mlflow",
+    "onnx",
+    "openvino",
     "pgvector",
     "qdrant",
     "qlora",
     "ray",
     "remote",
     "slurm",
+    "trackio",
     "vllm",
 )
 """Extras that are reported where their library is used, and not by `extras`."""

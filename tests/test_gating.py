@@ -392,8 +392,8 @@ def test_a_gate_on_an_unknown_measure(project: Project) -> None:
             "gates.0.on_inconclusive: an advisory gate never fails; remove one of the two",
         ),
         (
-            {"probe": "p95_ms", "ceiling": 1, "on_inconclusive": "fail"},
-            "'on_inconclusive' is for measures: a probe is never inconclusive",
+            {"probe": "cost_per_1000", "ceiling": 1, "on_inconclusive": "fail"},
+            "'on_inconclusive' is for measures and latencies: a cost or a drift is never inconclusive",
         ),
         ({"measure": "faithfulness", "margin": 0.1}, "is judged by an LLM and scores answered queries only"),
     ],

@@ -12,7 +12,7 @@ import pocket
 import pytest
 from pocket import Pretender, failing
 
-import harness.store
+import harness.manifests
 from harness.execution.executors import Request
 from harness.execution.scheduler import Execution, carry_out
 from harness.manifests import MANIFEST
@@ -207,7 +207,7 @@ def test_a_plan_and_its_estimate_read_no_artifact(
         # Files that were written just before their manifest are read once more; these were written long before.
         os.utime(manifest, (time.time() + 1, time.time() + 1))
     read: list[Path] = []
-    monkeypatch.setattr(harness.store, "digest_file", lambda path: read.append(path) or "")
+    monkeypatch.setattr(harness.manifests, "digest_file", lambda path: read.append(path) or "")
     assert all(guess.stored for guess in estimate(plan, FolderStore(store.root)).values())
     assert read == []
 

@@ -25,6 +25,9 @@ class Drift(Spec):
     measures: Annotated[tuple[MeasureField, ...], Unique] = ()
 
 
+LATENCIES = ("p50_ms", "p95_ms")
+
+
 class Gate(Spec):
     """A bound on a measure, on a figure of the probe, or on the drift of a `served` model.
 
@@ -51,8 +54,8 @@ class Gate(Spec):
             raise ValueError("a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'")
         if self.relative is not None and self.ceiling is not None:
             raise ValueError("a probe has either 'relative' or 'ceiling'; write two gates")
-        if self.measure is None and self.on_inconclusive is not None:
-            raise ValueError("'on_inconclusive' is for measures: a probe or a drift is never inconclusive")
+        if self.measure is None and self.probe not in LATENCIES and self.on_inconclusive is not None:
+            raise ValueError("'on_inconclusive' is for measures and latencies: a cost or a drift is never inconclusive")
         return self
 
     @property

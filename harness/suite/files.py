@@ -175,15 +175,25 @@ def _without(value: Any, wrong: set[KeyPath], at: KeyPath = ()) -> Any:
     return value
 
 
+SCALARS = ("int", "float", "str", "bool")
+
+
 def _without_tags(at: KeyPath, value: Any) -> KeyPath:
-    """Return the keys and numbers of a path in a value, without what a type adds: ``[key]``, the names of a union."""
-    kept: KeyPath = ()
+    """Return a path without what a type adds between its keys: ``[key]``, the names of a union of mappings."""
     at = tuple(part for part in at if part != "[key]")
+    kept: KeyPath = ()
     for place, part in enumerate(at):
-        if isinstance(value, dict) and (part in value or place == len(at) - 1):
-            value, kept = value.get(part), (*kept, part)
-        elif isinstance(value, list) and isinstance(part, int):
-            value, kept = value[part] if part < len(value) else None, (*kept, part)
+        if isinstance(value, dict) and part not in value and any(inner in value for inner in at[place + 1 :]):
+            continue
+        if part in SCALARS and isinstance(value, str | int | float):
+            continue
+        kept = (*kept, part)
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            value = None
     return kept
 
 
