@@ -91,13 +91,15 @@ def test_all_files_and_nothing_of_this_machine(trial: Trial, hub: hub_server.Hub
         assert TOKEN.encode() not in data
 
 
-def test_the_same_export_again_replaces_the_files(trial: Trial, hub: hub_server.Hub, tmp_path: Path) -> None:
-    for number in (1, 2):
-        done = pushed(trial, hub, tmp_path / f"out{number}", "--public")
-        assert done.returncode == 0, done.stderr
+def test_a_repository_that_is_there_gets_the_new_files(trial: Trial, hub: hub_server.Hub, tmp_path: Path) -> None:
+    hub.add(REPOSITORY, {"README.md": b"old", "notes.txt": b"kept"})
+    done = pushed(trial, hub, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
     repository = hub.repositories[f"models/{REPOSITORY}"]
+    newest = repository.commits[repository.names["main"]]
+    assert newest == {**hub.pushed, "notes.txt": b"kept"}
+    assert newest["README.md"] != b"old"
     assert not repository.private
-    assert set(repository.commits[repository.names["main"]]) == set(hub.pushed)
 
 
 def test_questions_are_pushed_only_if_asked(shown: Trial, hub: hub_server.Hub, tmp_path: Path) -> None:
@@ -107,10 +109,11 @@ def test_questions_are_pushed_only_if_asked(shown: Trial, hub: hub_server.Hub, t
     assert "add --with-questions if it may be uploaded" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert hub.pushed == {}
-    done = pushed(shown, hub, tmp_path / "second", "--with-questions")
+    done = pushed(shown, hub, tmp_path / "second", "--with-questions", "--public")
     assert done.returncode == 0, done.stderr
     examples = yaml.safe_load(hub.pushed["pipeline.yaml"])["prompt"]["examples"]
     assert len(examples) == 2
+    assert not hub.repositories[f"models/{REPOSITORY}"].private
 
 
 @pytest.mark.parametrize(
