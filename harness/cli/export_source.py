@@ -131,10 +131,10 @@ def planned_again(measured: MeasuredSuite, systems: Sequence[SystemInfo]) -> tup
     plan = None
     if all(system.name in known for system in systems):
         plan = build_plan(suite, load_dataset(suite.dataset, suite.evaluate.split, reading_of(suite)))
-    found = {planned.label: planned for planned in plan.systems} if plan is not None else {}
+    by_label = {planned.label: planned for planned in plan.systems} if plan is not None else {}
     for system in systems:
-        if system.label not in found or found[system.label].identity != system.identity:
+        if system.label not in by_label or by_label[system.label].identity != system.identity:
             what = f"{system.label} has changed since it was measured: its settings, data, models, libraries or device"
             raise ConfigError(Problem(f"suite {suite.name}", what, "run the suite again"))
     assert plan is not None
-    return plan, [found[system.label] for system in systems]
+    return plan, [by_label[system.label] for system in systems]

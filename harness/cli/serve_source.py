@@ -75,7 +75,7 @@ def best_of(outcome: Outcome) -> SystemInfo:
     """Return the candidate that the report recommends, else `untuned`. Raises ConfigError if nothing can be served."""
     seen = view(outcome)
     served = [info for info in seen.deployable() if not info.stopped]
-    best = [one.info for one in recommended(subjects(seen)) if one.info in served]
+    best = [subject.info for subject in recommended(subjects(seen)) if subject.info in served]
     plain = [info for info in served if info.name == UNTUNED]
     for info in (*best, *plain, *served):
         return info
@@ -101,9 +101,9 @@ def open_systems(chosen: Chosen, store: Path, display: Display) -> Mapping[str, 
         endpoints.check(_roles(plan, planned), services, suite)
     opened = Opened(store_in(store), services)
     systems = {}
-    for info, one in zip(chosen.systems, planned, strict=True):
+    for info, system in zip(chosen.systems, planned, strict=True):
         with display(f"load {info.label}"):
-            systems[name_of(info)] = ServedSystem(plan, one, opened)
+            systems[name_of(info)] = ServedSystem(plan, system, opened)
     return systems
 
 

@@ -160,9 +160,9 @@ class ServedSystem:
                 answered = self._answer(Asked(text, turns, {"run": hits[: self._context]}))
             assert isinstance(answered, Reply)
             reply = answered
-        found = [self._found(rank, *hit) for rank, hit in enumerate(hits[: max(most, self._context)], start=1)]
+        passages = [self._found(rank, *hit) for rank, hit in enumerate(hits[: max(most, self._context)], start=1)]
         times = {part: spent[part] for part in PARTS if part in spent}
-        return Served(tuple(found), reply, times, next(iter(texts.values()), text))
+        return Served(tuple(passages), reply, times, next(iter(texts.values()), text))
 
     def _found(self, rank: int, passage_id: str, score: float) -> Found:
         document = self._documents[passage_id]

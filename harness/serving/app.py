@@ -85,12 +85,12 @@ def question_id(text: str) -> str:
 def passages(served: Served) -> list[dict[str, Any]]:
     """Return the passages as JSON; `document`, `start` and `end` say what a chunk is a part of."""
     rows = []
-    for rank, found in enumerate(served.passages, start=1):
-        span = found.span
+    for rank, passage in enumerate(served.passages, start=1):
+        span = passage.span
         rows.append({
-            "id": found.passage_id, "rank": rank, "score": finite(found.score), "shown": found.shown,
-            "document": span.doc_id if span else found.passage_id, "start": span.start if span else None,
-            "end": span.end if span else None, "title": found.title, "text": found.text,
+            "id": passage.passage_id, "rank": rank, "score": finite(passage.score), "shown": passage.shown,
+            "document": span.doc_id if span else passage.passage_id, "start": span.start if span else None,
+            "end": span.end if span else None, "title": passage.title, "text": passage.text,
         })  # fmt: skip
     return rows
 

@@ -53,10 +53,10 @@ class _Here:
         self.sampling = generation.Sampling(rule.max_new_tokens, 1)
 
     def __call__(self, asked: Asked) -> Reply:
-        one = self.chat.answer(self._fitting(asked, _shown(asked)), self.sampling)
+        written = self.chat.answer(self._fitting(asked, _shown(asked)), self.sampling)
         return Reply(
-            remote.sound(one.text), failure=one.fault(LIMIT), prompt_tokens=one.prompt_tokens,
-            new_tokens=one.new_tokens, thought=one.thought, cut=one.cut,
+            remote.sound(written.text), failure=written.fault(LIMIT), prompt_tokens=written.prompt_tokens,
+            new_tokens=written.new_tokens, thought=written.thought, cut=written.cut,
         )  # fmt: skip
 
     def _cut(self, texts: Sequence[str]) -> list[str]:
