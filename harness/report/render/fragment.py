@@ -49,7 +49,7 @@ _OF_PAGES = re.compile(
 )
 _RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 _numbers = itertools.count(1)
-MORE = ("The report has more: `report` is the path of its page.",)
+MORE = ("The report has more: the attribute report is the path of its page.",)
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,7 @@ def style() -> str:
     light, dark = (" ".join(found.split()) for found in _SETTINGS.findall(chart))
     themes = [
         f".{ROOT} {{ {light} background: var(--paper); color: var(--ink); padding: .6rem .9rem; font-size: 14px; "
+        'font-family: var(--jp-content-font-family, system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif); '
         "font-variant-numeric: tabular-nums; }",
         f"@media (prefers-color-scheme: dark) {{ .{ROOT} {{ {dark} }} }}",
         *(
