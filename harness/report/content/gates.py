@@ -76,7 +76,9 @@ def _row(one: Gated) -> tuple[Cell, ...]:
     last = Cell(f"{one.verdict} (advisory)" if one.advisory else one.verdict, TONES.get(one.verdict, ""))
     if one.comparison is None:
         now, bound = (_amount_cell(one, value) for value in (one.value, one.bound))
-        return cells(one.label, one.gate, now, _range(one) or decimals.NONE, bound, decimals.NONE, decimals.NONE, last)
+        bound = number(one.bound, "mean") if one.about == "drift" else bound
+        interval = Cell(_range(one) or decimals.NONE)
+        return cells(one.label, one.gate, now, interval, bound, decimals.NONE, decimals.NONE, last)
     change, interval, _, margin, least, size, _ = comparison_cells(one.comparison)
     return cells(one.label, one.gate, change, interval, margin, least, size, last)
 
