@@ -222,12 +222,10 @@ def test_a_form_of_another_page_is_no_json(server: Server) -> None:
 
 
 def test_a_body_of_unknown_length_is_refused(server: Server) -> None:
-    client = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
-    client.request(
-        "POST", "/ask", iter([b"{}"]), {"Content-Type": "application/json"}, encode_chunked=True,
-    )  # fmt: skip
-    assert client.getresponse().status == 411
-    client.close()
+    head = f"POST /ask HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as client:
+        client.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n".encode())
+        assert client.makefile("rb").read().startswith(b"HTTP/1.1 411 ")
 
 
 def test_one_connection_serves_several_requests(server: Server) -> None:

@@ -5,6 +5,7 @@ Every refusal is a sentence in the form of OpenAI's errors. Must not know how a 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import select
@@ -25,6 +26,8 @@ from harness.serving.access import Access
 from harness.serving.app import App, Refused
 from harness.serving.worker import Gone
 
+LINGER = 0.5
+"""Seconds to wait for the rest of a request that was refused."""
 LIMIT = 1 << 20
 """Bytes of a request's body."""
 SKIPPED = 16 * LIMIT
@@ -192,6 +195,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer.body)
+        if self.close_connection and not self.read:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Read for a moment what the client still sends: closing at once would throw away the answer on its way."""
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(LINGER)
+            left = LIMIT
+            while left > 0 and (piece := self.connection.recv(65_536)):
+                left -= len(piece)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuse what is no request of HTTP."""
