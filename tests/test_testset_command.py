@@ -9,6 +9,8 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from llm_server import Body, Served, Server, asked, says
@@ -165,3 +167,25 @@ def test_every_command_of_the_page_is_taken(monkeypatch: pytest.MonkeyPatch, lea
     sentence = re.search(r"^    (Questions are synthetic .*)$", DOCS, re.MULTILINE)
     assert sentence is not None
     assert {row["metadata"]["by"] for row in rows_of(tmp_path / "my-data" / "queries.jsonl")} == {"gpt-4o-mini"}
+
+
+@pytest.mark.parametrize(("capable", "share"), [(True, 0.2), (False, 0.0)])
+def test_a_small_model_writes_no_paraphrased_questions_unless_asked(
+    capable: bool, share: float, leave: Leave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, float]] = []
+
+    def maker(folder: Path, wishes: Any, *_: object) -> Any:
+        seen.append(dict(wishes.kinds))
+        raise ConfigError("seen")
+
+    monkeypatch.setattr("harness.cli.testset.roles.author_of", lambda asked: SimpleNamespace(capable=capable))
+    monkeypatch.setattr("harness.cli.testset.roles.services_of", lambda *_: SimpleNamespace(folder=Path()))
+    monkeypatch.setattr("harness.cli.testset.roles.writer_of", lambda *_, **__: None)
+    monkeypatch.setattr("harness.cli.testset.roles.similarity", lambda author: None)
+    monkeypatch.setattr("harness.cli.testset.shared_answers.exchange", lambda folder: None)
+    monkeypatch.setattr("harness.cli.testset.Maker", maker)
+    assert leave("testset", "my-data")[0] == 2
+    assert leave("testset", "my-data", "--kinds", "paraphrased=1")[0] == 2
+    assert [kinds["paraphrased"] for kinds in seen] == [share, 1.0]
+    assert all(sum(kinds.values()) == pytest.approx(1) for kinds in seen)

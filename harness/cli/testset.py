@@ -17,7 +17,7 @@ from harness.report import format as fmt
 from harness.testset import folder as files
 from harness.testset import page, review, roles
 from harness.testset.dealing import SPLITS, Kind
-from harness.testset.make import Maker, Report, Wishes
+from harness.testset.make import KINDS_OF_SMALL, Maker, Report, Wishes
 from harness.testset.reasons import ORDER
 from harness.values.questions import changed_in_words, in_words
 
@@ -58,11 +58,12 @@ def verb(
     if apply is not None:
         _apply(folder, apply, common)
         return
+    author = roles.author_of(roles.Asked(model, base_url, api_key_env, suite, max_tokens))
+    usual = DEFAULTS.kinds if author.capable else KINDS_OF_SMALL
     wishes = Wishes(
         questions, shares("--splits", splits, DEFAULTS.splits, SPLITS),
-        shares("--kinds", kinds, DEFAULTS.kinds, get_args(Kind)), passage_words, seed,
+        shares("--kinds", kinds, usual, get_args(Kind)), passage_words, seed,
     )  # fmt: skip
-    author = roles.author_of(roles.Asked(model, base_url, api_key_env, suite, max_tokens))
     services = roles.services_of(author, common.store, common.replay)
     shared_answers.exchange(services.folder)
     writer = roles.writer_of(author, services, folder, common.store, seed, checked=not dry_run)

@@ -33,6 +33,8 @@ from harness.values.records import Document, Progress
 
 MOST_TRIES = 5
 """At most so many questions are written for each that is wanted."""
+KINDS_OF_SMALL: Mapping[Kind, float] = {"single": 0.7, "several": 0.15, "unanswerable": 0.15, "paraphrased": 0.0}
+"""Shares of a model in this process: when it has to use other words, it asks about something else."""
 WriterOf = Callable[[Sequence[Passage]], Writer]
 
 
