@@ -150,11 +150,13 @@ def test_a_run_that_is_killed_ends_with_the_same_scores(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_two_hundred_kills(tmp_path: Path) -> None:
     killed_again_and_again(tiny_suite(tmp_path / "suite"), tmp_path, kills=200)
 
 
 @pytest.mark.llm
+@pytest.mark.timeout(7200)
 def test_thirty_kills_with_the_embedded_models(tmp_path: Path) -> None:
     killed_again_and_again(embedded_suite(tmp_path / "suite"), tmp_path, kills=30)
 

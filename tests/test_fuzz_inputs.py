@@ -255,6 +255,7 @@ def test_damaged_input_is_read_or_refused_in_a_sentence(name: str, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", KINDS)
 def test_ten_thousand_damaged_inputs(name: str, tmp_path: Path) -> None:
     attacked(name, tmp_path, range(1000, 11_000))

@@ -77,6 +77,7 @@ def test_a_change_that_fails_is_one_sentence_and_the_next_run_completes(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @needs_compiler
 @pytest.mark.parametrize("stays", [False, True])
 @pytest.mark.parametrize("name", ERRORS)

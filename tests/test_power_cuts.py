@@ -59,6 +59,7 @@ def test_what_was_finished_outlives_a_power_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_two_hundred_power_cuts(tmp_path: Path) -> None:
     whole = of_whole_run(tmp_path)
     random_places = random.Random(11)
