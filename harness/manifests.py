@@ -6,6 +6,7 @@ right. Its `seal` is a digest of all else that is read from it, so a manifest th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.files import PART, sync
-from harness.hashing import digest_file, digest_of
+from harness.hashing import digest_file
 
 MANIFEST = "manifest.json"
 TICK_NS = 50_000_000
@@ -59,8 +60,12 @@ def manifest_of(key: str, created: str, folder: Path, facts: Mapping[str, Any]) 
 
 
 def seal_of(manifest: Mapping[str, Any]) -> str:
-    """Return the digest of all of a manifest that decides anything."""
-    return digest_of([manifest[name] for name in ("key", "created", "files", "facts")])
+    """Return the digest of all of a manifest that decides anything.
+
+    Facts may hold numbers that are not finite, such as the loss of a training: it must not be lost for that.
+    """
+    decides = [manifest[name] for name in ("key", "created", "files", "facts")]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(place: Path) -> dict[str, Any]:

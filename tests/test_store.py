@@ -219,6 +219,16 @@ def test_files_names_and_folders_are_flushed_before_an_artifact_counts(
     assert flushed[at + 1 :] == [KEY[:2]]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, "\ud800", {"a": [None, {}]}])
+def test_facts_of_any_value_are_kept(value: object, store: FolderStore) -> None:
+    """A loss that is not a number must not cost a finished training."""
+    with store.claim(KEY) as folder:
+        (folder / "file").write_text("weights")
+        place = store.commit(KEY, folder, {"loss": value})
+    assert again(store).get(KEY) == place
+    assert repr(again(store).facts(KEY)["loss"]) == repr(value)
+
+
 def test_a_store_of_a_newer_harness_is_refused_and_an_old_one_is_taken_over(store: FolderStore) -> None:
     put(store)
     assert json.loads((store.root / VERSION_FILE).read_text()) == {"version": VERSION}
