@@ -128,6 +128,8 @@ def test_a_run_of_the_harness_is_read_with_its_ids_unescaped(tmp_path: Path) -> 
         (RUN, "", "qrels.txt: no document is relevant to any query; give judgements with grades above 0"),
         (RUN, "q1 0 d1 0\n", "qrels.txt: no document is relevant to any query; give judgements with grades above 0"),
         (RUN, "q1 0 d1 x\n", "qrels.txt:1: relevance 'x' is not an integer; use grades such as 0, 1, 2"),
+        (RUN, "q1 0 d1 \uff11\n", "qrels.txt:1: relevance '\uff11' is not an integer; use grades such as 0, 1, 2"),
+        (RUN, "q1 0 d1 +12345678901\n", "qrels.txt:1: relevance '+12345678901' is too large; use grades such as 0, 1"),
         (RUN, "q1 0 d1 1\nq1 0 d1 2\n", "qrels.txt:2: query 'q1' judges document 'd1' twice, with the grades 1 ("),
         (None, QRELS, "run.trec: cannot be read (No such file or directory); give a readable file"),
         (RUN, None, "qrels.txt: cannot be read (No such file or directory); give a readable file"),

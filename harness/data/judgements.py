@@ -157,7 +157,8 @@ def _grade(text: str, where: str, problems: list[Problem], repairing: Repairing)
     """Return a grade as an integer of 0 or more; None, with a problem, if it is no integer."""
     match = re.fullmatch(r'"?([-+]?[0-9]{1,9})(\.0*)?"?', text)
     if match is None:
-        what = f"relevance {text[:SHOWN]!r} is {'too large' if text.isdecimal() else 'not an integer'}"
+        long = re.fullmatch(r'"?[-+]?[0-9]{10,}(\.0*)?"?', text)
+        what = f"relevance {text[:SHOWN]!r} is {'too large' if long else 'not an integer'}"
         problems.append(Problem(where, what, "use grades such as 0, 1, 2"))
         return None
     if match[2]:
