@@ -129,10 +129,11 @@ def _explain(known: storage.Known, common: Common) -> None:
     if "seconds" in entry.facts:
         rows.append(("took", f"{format.duration(entry.facts['seconds'])} on {entry.facts.get('device', 'any')}"))
     layout.fields(rows, screen)
-    # An artifact of an earlier version, data and scores do not say what they were made of.
     if isinstance(call, Mapping):
         layout.heading("Made of", screen)
         layout.fields(_made_of(call), screen)
+    elif "stage" in entry.facts:
+        print_line(screen, "Made by an earlier version of the harness, which did not note what it was made of.")
     _list("Used by", [f"{label_of(other)} ({other.key[:SHOWN]})" for other in known.used_by], screen)
     _list("In the results of", known.results, screen)
 
