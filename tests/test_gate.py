@@ -21,6 +21,7 @@ from harness.results.baselines import Baseline
 from harness.results.score_tables import tables_of
 from harness.statistics.verdicts import Gated, Gating, Standing
 from harness.suite.bounds import Gate
+from harness.text import decimals
 from harness.values.findings import Comparison, Outcome
 from harness.values.measures import parse
 from harness.values.records import Score
@@ -445,6 +446,27 @@ def test_what_is_unchanged_is_said_together() -> None:
     )
     assert lines[1].startswith("bm25 improved on ndcg@10")
     assert sentences([only(gated(column(BASE), column(BASE)))]) == [sentence(only(gated(column(BASE), column(BASE))))]
+
+
+@pytest.mark.parametrize("on_inconclusive", ["pass", "fail"])
+def test_what_is_inconclusive_is_said_together(on_inconclusive: Any) -> None:
+    names = (UNTUNED, ("bm25", 0), ("fused", 0))
+    before = {key: value for name in names for key, value in column(BASE, name).items()}
+    rows = {
+        key: value
+        for place, name in enumerate(names)
+        for key, value in column(shifted(0.0, 0.1 * (1 + place)), name).items()
+    }
+    found = gated(rows, before, terms=GateTerms(resamples=999, on_inconclusive=on_inconclusive))
+    assert {one.verdict for one in found.verdicts} == {"inconclusive"}
+    line, trained = sentences(found.verdicts)
+    assert trained.startswith("fused (seed 0) is inconclusive on ndcg@10: ")
+    assert "this checkpoint only" in trained
+    assert line.startswith("2 systems are inconclusive on ndcg@10 (untuned and bm25): margin 0.020, ")
+    effects = sorted(decimals.fixed(one.comparison.detectable) for one in found.verdicts[:2] if one.comparison)
+    assert f"minimum detectable effect {effects[0]} to {effects[-1]}" in line
+    assert ("In this suite, inconclusive fails." in line) == (on_inconclusive == "fail")
+    assert line.count("this is not evidence that nothing changed") == 1
 
 
 def test_junit_has_a_case_for_each_system_and_gate() -> None:

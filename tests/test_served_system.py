@@ -53,7 +53,8 @@ def opened(served: Run) -> Opened:
 def agree(plan: Plan, queries: Mapping[str, Query], system: ServedSystem, store: Store) -> int:
     """What it finds for every query is the stored run, and what it writes the stored answer; return how many those are.
 
-    Where scores are nearly equal, the order of passages may differ, and with it the answer.
+    Where scores are nearly equal, the order of passages may differ, and with it the answer. Scores that are blended are
+    in standard deviations, which magnify rounding: those of these models lie close together.
     """
     one = plan.system(system.label)
     place = store.get(one.serving.path[-1])
@@ -64,7 +65,7 @@ def agree(plan: Plan, queries: Mapping[str, Query], system: ServedSystem, store:
     for query_id, query in queries.items():
         stored = run.get(query_id, [])
         result = system.ask(query.text, query.history, most=len(stored))
-        assert [passage.score for passage in result.passages] == pytest.approx([score for _, score in stored], abs=1e-4)
+        assert [passage.score for passage in result.passages] == pytest.approx([score for _, score in stored], abs=1e-3)
         assert {passage.passage_id for passage in result.passages} == {key for key, _ in stored}
         ordered += [passage.passage_id for passage in result.passages] == [key for key, _ in stored]
         if query_id in answers:

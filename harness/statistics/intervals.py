@@ -35,6 +35,7 @@ from harness.statistics.flips import TIE, Floats, bounded_statistic, critical_va
 
 POWER = 0.8
 """Probability with which a difference as large as the minimum detectable effect is found."""
+NO_GROUP_DIFFERS = "no group differs"
 DECIMALS = 12  # differences under 1e-12 are rounding errors
 
 
@@ -126,7 +127,8 @@ def _without_flips(row: GroupSums | None, alpha: float) -> FlipEstimate | None:
     if row.same:
         return FlipEstimate(0.0, 0.0, 1.0, None, "its output is the same as the baseline's")
     if 2.0 ** (1 - row.n_groups) > alpha:  # the smallest p value there is: all groups agree
-        return FlipEstimate(reason=too_few_groups(row.n_groups, alpha))
+        none = "" if row.totals.any() else f"; {NO_GROUP_DIFFERS}"
+        return FlipEstimate(reason=f"{too_few_groups(row.n_groups, alpha)}{none}")
     return None
 
 
@@ -156,7 +158,9 @@ def _by_flips(rows: Sequence[GroupSums], alpha: float, resamples: int, seed: int
         half = math.sqrt((critical * row.standard_error) ** 2 + apart**2 * unseen)
         low, high = interval_of(row.difference or 0.0, half, significant=p_value <= alpha)
         detectable = half + NormalDist().inv_cdf(POWER) * row.widened_error
-        reason = "" if row.totals.any() else "no group differs; the interval allows for a few that this sample missed"
+        reason = (
+            "" if row.totals.any() else f"{NO_GROUP_DIFFERS}; the interval allows for a few that this sample missed"
+        )
         yield FlipEstimate(low, high, p_value, detectable or None, reason)
 
 

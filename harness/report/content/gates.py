@@ -126,6 +126,8 @@ def _same_said(one: Gated) -> tuple[str, str] | None:
     advisory = "advisory" if one.advisory else ""
     if one.comparison is not None and _unchanged(one, one.comparison):
         return "unchanged", f"{_rests_on(one.comparison)}{advisory}"
+    if one.comparison is not None and one.verdict == "inconclusive":
+        return one.verdict, "|".join((one.reason, *_sample(one.comparison), _about(one), _strict(one), advisory))
     if finite(one.comparison.difference if one.comparison else None) is None and one.verdict in SHARED:
         return one.verdict, f"{one.reason}{advisory}"
     return None
@@ -140,6 +142,8 @@ def _said_of(groups: Sequence[list[Gated]]) -> str:
     names, are = _named([one.label for one in groups[0]]), "is" if count == 1 else "are"
     if first.comparison is not None and _unchanged(first, first.comparison):
         said = f"{names} {are} unchanged on {gates}: no group of queries differs ({_rests_on(first.comparison)})."
+    elif first.comparison is not None and first.verdict == "inconclusive":
+        said = join(_inconclusive([one for group in groups for one in group], names, count, gates), _strict(first))
     else:
         who = names if count == 1 else f"{count} systems"
         verdict = first.verdict if first.verdict == "failed" else f"{are} {first.verdict}"
@@ -147,6 +151,21 @@ def _said_of(groups: Sequence[list[Gated]]) -> str:
         which = "" if count == 1 else f" ({names})"
         said = f"{who} {verdict} on {gates}{which}: {why if count == 1 else _plural(why)}."
     return join(said, "Advisory: it fails nothing." if first.advisory else "")
+
+
+def _inconclusive(verdicts: Sequence[Gated], names: str, count: int, gates: str) -> str:
+    """Return one sentence on systems of which nothing is certain; the table has their numbers."""
+    first = verdicts[0]
+    rows = [one.comparison for one in verdicts if one.comparison is not None]
+    found = [value for row in rows if (value := finite(row.detectable)) is not None]
+    sizes = [decimals.fixed(value) for value in (min(found), max(found))] if found else []
+    effect = f"minimum detectable effect {' to '.join(dict.fromkeys(sizes))}" if sizes else ""
+    rests = ", ".join(part for part in (*_sample(rows[0]), effect) if part)
+    why = "; ".join(part for part in (fmt.bare(first.reason), NO_EVIDENCE) if part)
+    who = f"{names} is" if count == 1 else f"{count} systems are"
+    which = "" if count == 1 else f" ({names})"
+    about = _about(first).replace("this checkpoint", "these checkpoints") if count > 1 else _about(first)
+    return f"{who} inconclusive on {gates}{which}: {rests}{about}; {why}."
 
 
 def _plural(reason: str) -> str:
@@ -188,15 +207,16 @@ def _numbers(row: Comparison) -> str:
 
 
 def _rests_on(row: Comparison) -> str:
-    parts = [
-        f"margin {decimals.fixed(row.margin)}",
-        fmt.over(row.n_queries, row.n_groups),
-    ]
-    if finite(row.detectable) is not None:
-        parts.append(f"minimum detectable effect {decimals.fixed(row.detectable)}")
-    if row.failed:
-        parts.append(fmt.counted(row.failed, "failed score"))
-    return ", ".join(parts)
+    detectable = finite(row.detectable)
+    effect = "" if detectable is None else f"minimum detectable effect {decimals.fixed(detectable)}"
+    margin, size, failed = _sample(row)
+    return ", ".join(part for part in (margin, size, effect, failed) if part)
+
+
+def _sample(row: Comparison) -> tuple[str, str, str]:
+    """Return the margin, the size of the sample, and how many scores failed, if any did."""
+    failed = fmt.counted(row.failed, "failed score") if row.failed else ""
+    return f"margin {decimals.fixed(row.margin)}", fmt.over(row.n_queries, row.n_groups), failed
 
 
 def _about(one: Gated) -> str:
@@ -239,7 +259,7 @@ def remarks(found: Gating) -> tuple[str, ...]:
     """Return what else a reader must know: the change under test, what cannot be compared and why, what to do."""
     lines = []
     if found.changed:
-        lines.append(f"Changed since the scores were accepted, by system identity: {fmt.listed(list(found.changed))}.")
+        lines.append(f"Changed since the scores were accepted, by system identity: {_named(found.changed)}.")
     elif found.accepted:
         lines.append("No system identity changed since the scores were accepted.")
     elif any(one.verdict == "new" for one in found.verdicts):
