@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from harness.suite import secrets
+from harness.suite.fields import Place
 
 Dollars = Annotated[float, Field(ge=0)]
 
@@ -41,10 +42,15 @@ def _names_a_variable(name: str) -> str:
     return name
 
 
-def _gives_nothing_away(url: str) -> str:
-    if wrong := secrets.wrong_in_address(url):
-        raise ValueError(f"'base_url' {wrong}; use 'api_key_env', or 'query' or 'headers' with a ${{VARIABLE}}")
-    return url
+def _gives_nothing_away(key: str, instead: str) -> AfterValidator:
+    """A check of the address at a key: what stands in a suite is written into reports, so no secret may."""
+
+    def checked(address: str) -> str:
+        if wrong := secrets.wrong_in_address(address):
+            raise ValueError(f"{key!r} {wrong}; {instead}")
+        return address
+
+    return AfterValidator(checked)
 
 
 def _refers_to_secrets(given: dict[str, str]) -> dict[str, str]:
@@ -68,7 +74,10 @@ def can_be_sent(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-Url = Annotated[str, AfterValidator(_gives_nothing_away)]
+Url = Annotated[str, _gives_nothing_away("base_url", "use 'api_key_env', or 'query' or 'headers' with a ${VARIABLE}")]
+"""Where a model is served; its secrets have keys of their own."""
+Address = Annotated[Place, _gives_nothing_away("address", "set it in the environment")]
+"""Where a server or a store is, whose clients read secrets from variables of their own."""
 Variable = Annotated[str, AfterValidator(_names_a_variable)]
 Texts = Annotated[dict[str, str], BeforeValidator(_texts), AfterValidator(_refers_to_secrets)]
 """Headers, or parameters of an address."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import field_validator
-
-from harness.suite import secrets
+from harness.suite.addresses import Address
 from harness.suite.fields import Above0, Place, Spec
 
 TrackerName = Literal["mlflow", "trackio"]
@@ -15,14 +13,7 @@ TrackerName = Literal["mlflow", "trackio"]
 class _Tracker(Spec):
     """A tracker at an `address`; None: as the tracker's own environment variables say."""
 
-    address: Place | None = None
-
-    @field_validator("address")
-    @classmethod
-    def _gives_nothing_away(cls, address: str | None) -> str | None:
-        if address is not None and (wrong := secrets.wrong_in_address(address)):
-            raise ValueError(f"'address' {wrong}; set it in the environment")
-        return address
+    address: Address | None = None
 
 
 class Mlflow(_Tracker):

@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from harness.suite import secrets
-from harness.suite.fields import Count, Place, Positive, Spec
+from harness.suite.addresses import Address
+from harness.suite.fields import Count, Positive, Spec
 
 IndexLibrary = Literal["faiss", "lancedb", "qdrant", "pgvector"]
 Method = Literal["flat", "flat-int8", "hnsw", "ivf-flat", "ivf-pq"]
@@ -61,14 +61,7 @@ class VectorIndex(Spec):
     probes: Positive | None = None
     subvectors: Positive | None = None
     refine: Count = 0
-    address: Place | None = None
-
-    @field_validator("address")
-    @classmethod
-    def _gives_nothing_away(cls, address: str | None) -> str | None:
-        if address is not None and (wrong := secrets.wrong_in_address(address)):
-            raise ValueError(f"'address' {wrong}; set it in the environment")
-        return address
+    address: Address | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> VectorIndex:
