@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.execution import latency, probe, reference
 from harness.execution.reference import AT_ENDS, MOVED, moved
 from harness.gates.probe_gates import NOISY, judge_probe
-from harness.report.content import details
+from harness.report.content import costs
 from harness.report.view import view
 from harness.stages import Asked
 from harness.suite.bounds import Gate
@@ -124,7 +124,7 @@ def test_noisy_times_are_not_gated(bound: dict[str, float]) -> None:
 
 
 def test_reports_say_noisy() -> None:
-    table = details.latency(view(noisy_outcome()))
+    table = costs.latency(view(noisy_outcome()))
     assert table is not None
-    assert details.NOISY in table.caption
+    assert costs.NOISY in table.caption
     assert all(cell.text == " noisy" for row in table.rows for cell in row if cell.unit == "ms")

@@ -19,7 +19,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from harness import report
 from harness.report import format as fmt
-from harness.report.content import details
+from harness.report.content import costs
 from harness.report.content.outcome import quality
 from harness.report.content.reading import warnings
 from harness.report.content.summary import by_candidate
@@ -374,12 +374,12 @@ def test_many_recipes_are_counted() -> None:
 
 def test_the_ledger_names_the_machines_of_a_cluster() -> None:
     rows = outcomes.normal().ledger
-    alone = details.ledger(view(outcomes.normal()))
+    alone = costs.ledger(view(outcomes.normal()))
     assert alone is not None
     assert "machine" not in [column.name for column in alone.columns]
     moved = [{"machine": "H200", "attempts": attempts} for attempts in (1, 2)]
     away = tuple(row.model_copy(update=more) for row, more in zip(rows, moved, strict=False))
-    table = details.ledger(view(outcomes.normal(ledger=(*away, *rows[2:]))))
+    table = costs.ledger(view(outcomes.normal(ledger=(*away, *rows[2:]))))
     assert table is not None
     at = [column.name for column in table.columns].index("machine")
     assert [row[at].text for row in table.rows[:3]] == ["H200", "H200, 2 attempts", decimals.NONE]

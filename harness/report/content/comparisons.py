@@ -19,8 +19,9 @@ from harness.report.model import (
     queries_and_groups,
 )
 from harness.report.view import BASELINE, View, row_label
+from harness.text import decimals
 from harness.text.decimals import finite
-from harness.values.findings import Comparison
+from harness.values.findings import Comparison, SystemInfo
 
 MDE = "minimum detectable effect"
 Labels = Mapping[tuple[str, int], str]
@@ -32,6 +33,14 @@ def comparison_cell(row: Comparison) -> Cell:
         failed = f" ({fmt.count(row.failed)})" if row.verdict == "failed" and row.failed else ""
         return Cell(row.verdict + failed, VERDICT_TONES.get(row.verdict, ""))
     return difference(row.difference, row.low, row.high, row.verdict)
+
+
+def gain_cell(view: View, info: SystemInfo, measure: str) -> Cell:
+    """Return the cell of a system's gain on a measure; of one that has none, why."""
+    comparison = view.gain(info, measure)
+    if comparison is None:
+        return Cell("failed", "failed") if info.failed else Cell("baseline" if info.name == BASELINE else decimals.NONE)
+    return comparison_cell(comparison)
 
 
 def comparisons(view: View, family: Literal["gain", "untrained", "regression"]) -> Table | None:

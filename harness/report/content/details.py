@@ -1,4 +1,4 @@
-"""The tables behind the answer: abstention, latency, stage calls, LLM costs, data, provenance.
+"""The tables behind the answer: abstention, failures, data, settings, identities, provenance.
 
 All of it is exploratory: no verdict rests on these tables.
 """
@@ -12,14 +12,7 @@ from harness.report import format as fmt
 from harness.report.model import Cell, Column, Table, cells, left, number
 from harness.report.view import View, row_label
 from harness.text import decimals
-from harness.values.findings import AbstentionCounts, LedgerRow, Resolved, RolePayment, Timing
-
-KEY_SHOWN = 12
-NOISY = (
-    "Noisy: something else kept the machine busy meanwhile, in three attempts. Such a time is not gated, and its "
-    "system is on no Pareto front."
-)
-PAID = ("requests", "prompt_tokens", "new_tokens", "dollars")
+from harness.values.findings import AbstentionCounts, Resolved
 
 
 def pairs(title: str, names: tuple[str, str], rows: Iterable[tuple[str, str]], caption: str = "") -> Table | None:
@@ -60,32 +53,6 @@ def _abstention_row(view: View, row: AbstentionCounts) -> tuple[Cell, ...]:
     )
 
 
-def latency(view: View) -> Table | None:
-    """Return the latency of every part that was timed, with the systems that use it."""
-    if not view.outcome.timings:
-        return None
-    rows = []
-    for timing in view.outcome.timings:
-        users = [info.label for info in view.systems if info.serving and timing.part in info.serving.parts]
-        numbers = (number(timing.n, "count"), *quantiles(timing))
-        rows.append(cells(timing.part, *numbers, ", ".join(users) or decimals.NONE))
-    columns = (*left("part"), Column("n"), Column("p50 ms"), Column("p95 ms"), Column("used by", "left", wraps=True))
-    return Table(
-        "Latency by part",
-        columns,
-        tuple(rows),
-        "One query at a time through the assembled pipeline after a warm-up (exploratory; this machine class only)."
-        + (f" {NOISY}" if any(timing.noisy for timing in view.outcome.timings) else ""),
-    )
-
-
-def quantiles(timing: Timing | None) -> tuple[Cell, Cell]:
-    """Return p50 and p95 of a timing; noisy ones say so."""
-    after = " noisy" if timing and timing.noisy else ""
-    p50, p95 = (timing.p50_ms, timing.p95_ms) if timing else (None, None)
-    return number(p50, "ms", after), number(p95, "ms", after)
-
-
 def spread(view: View) -> Table | None:
     """Return how far repeated judgements of one answer lie apart."""
     rows = [
@@ -97,70 +64,6 @@ def spread(view: View) -> Table | None:
     caption = "Standard deviation of repeated judgements of one answer: root mean square over answers (exploratory)."
     columns = (*left("system", "measure"), *(Column(name) for name in ("mean", "SD of the judge", "answers")))
     return Table("Repeatability of the judge", columns, tuple(rows), caption, keys=2) if rows else None
-
-
-def paid(view: View) -> Table | None:
-    """Return what this run asked of endpoints, by role."""
-    rows = list(view.outcome.paid)
-    if len(rows) > 1:
-        sums = {name: sum(getattr(row, name) for row in rows) for name in PAID}
-        rows.append(RolePayment(role="all", model="", **sums))
-    columns = (*left("role", "model"), *(Column(name) for name in ("requests", "tokens in", "tokens out", "paid")))
-    caption = "Requests of this run to endpoints, failed ones included; answers from the cache cost nothing."
-    return Table("Paid to endpoints", columns, tuple(map(_paid, rows)), caption) if rows else None
-
-
-def _paid(row: RolePayment) -> tuple[Cell, ...]:
-    numbers = (number(count, "count") for count in (row.requests, row.prompt_tokens, row.new_tokens))
-    return cells(row.role, row.model or decimals.NONE, *numbers, number(row.dollars, "dollars"))
-
-
-def ledger(view: View) -> Table | None:
-    """Return what each stage call cost, and whether this run computed it."""
-    rows = view.outcome.ledger
-    if not rows:
-        return None
-    clustered = any(row.machine for row in rows)
-    columns = [
-        *left("stage call"),
-        Column("took"),
-        *(Column(name, minor=True) for name in ("peak memory", "LLM calls", "tokens in", "tokens out", "on disk")),
-        Column("here", "left"),
-        Column("device", "left", minor=True),
-        *([Column("machine", "left", minor=True)] if clustered else []),
-        Column("key", "left", minor=True),
-        Column("used by", "left", wraps=True),
-    ]
-    made, reused = (sum(row.seconds for row in rows if row.reused == state) for state in (False, True))
-    return Table(
-        "Ledger: what each stage call cost",
-        tuple(columns),
-        tuple(_ledger_row(view, row, clustered) for row in rows),
-        f"Computed in this run: {fmt.duration(made)}; reused from the cache: {fmt.duration(reused)}.",
-    )
-
-
-def _ledger_row(view: View, row: LedgerRow, clustered: bool) -> tuple[Cell, ...]:
-    tokens = (row.llm_calls, row.prompt_tokens, row.new_tokens)
-    users = "all systems" if len(row.systems) > 2 and len(row.systems) == len(view.systems) else ", ".join(row.systems)
-    return cells(
-        row.label or row.stage,
-        number(row.seconds, "seconds"),
-        number(row.peak_memory_mb, "megabytes"),
-        *(number(count or None, "count") for count in tokens),
-        number(row.bytes, "bytes"),
-        "reused" if row.reused else "computed",
-        row.device,
-        *([_machine(row)] if clustered else []),
-        row.key[:KEY_SHOWN],
-        users or decimals.NONE,
-    )
-
-
-def _machine(row: LedgerRow) -> str:
-    """The class of the machine of a cluster that made it, and how often it was begun if a worker died."""
-    again = f", {row.attempts} attempts" if row.attempts > 1 else ""
-    return f"{row.machine or decimals.NONE}{again}"
 
 
 def stage_notes(view: View) -> Table | None:

@@ -1,6 +1,6 @@
 """All that the report of an outcome says, built once; the renderings only write and draw it.
 
-Here are the tables that answer the suite's question: quality, gain, cost, and how certain each is.
+Here are the tables that answer the suite's question: quality and gain, and how certain each is.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from harness.report import format as fmt
 from harness.report.content import (
+    costs,
     details,
     effects,
     extras,
@@ -21,22 +22,10 @@ from harness.report.content import (
     summary,
     untrained,
 )
-from harness.report.content.comparisons import advisory, comparison_cell, comparisons
+from harness.report.content.comparisons import advisory, comparisons, gain_cell
 from harness.report.content.indexes import indexes
 from harness.report.content.questions import first_line
-from harness.report.model import (
-    VERDICT_TONES,
-    Cell,
-    Column,
-    Headline,
-    Section,
-    Table,
-    cells,
-    join,
-    left,
-    number,
-    present,
-)
+from harness.report.model import Cell, Column, Headline, Section, Table, join, left, number, present
 from harness.report.view import BASELINE, View, identical_words, is_rank, less_is_better, view
 from harness.text import decimals
 from harness.text.decimals import finite
@@ -44,8 +33,6 @@ from harness.values.findings import Outcome, SystemInfo
 
 EXPLORATORY = "°"
 PARTIAL = "†"
-COST = "cost"
-"""The name of the table of costs, which a page draws below its pictures."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +79,7 @@ def contents(outcome: Outcome) -> Contents:
             recipes.across_seeds(seen),
             rounds.rounds(seen),
             details.published(seen),
-            cost(seen),
+            costs.cost(seen),
             indexes(seen),
         ),
         after=(*questions.sections(seen), *roi.sections(seen)),
@@ -104,7 +91,7 @@ def contents(outcome: Outcome) -> Contents:
             comparisons(seen, "regression"),
             details.failures(seen),
         ),
-        costs=present(details.paid(seen), details.ledger(seen), details.latency(seen)),
+        costs=present(costs.paid(seen), costs.ledger(seen), costs.latency(seen)),
         answers=present(advisory(seen), details.spread(seen), details.abstention(seen)),
         data=present(
             details.dataset(seen),
@@ -210,7 +197,7 @@ def _baselines(systems: Iterable[SystemInfo]) -> int:
     return sum(info.role == "baseline" for info in systems)
 
 
-# ---- gains and costs
+# ---- gains
 
 
 def gains(view: View) -> Table | None:
@@ -222,7 +209,7 @@ def gains(view: View) -> Table | None:
         for info in view.systems
         if any(view.gain(info, name) for name in view.gated) or info.name == BASELINE or info.failed
     ]
-    rows = [(Cell(info.label), *(_gain_cell(view, info, name) for name in view.gated)) for info in shown]
+    rows = [(Cell(info.label), *(gain_cell(view, info, name) for name in view.gated)) for info in shown]
     notes = [f"{info.label}: {words}." for info in view.systems if (words := identical_words(info))]
     return Table(
         f"Gain over {BASELINE}, with verdict",
@@ -232,67 +219,3 @@ def gains(view: View) -> Table | None:
         tuple(notes),
         upper=_baselines(shown),
     )
-
-
-def _gain_cell(view: View, info: SystemInfo, measure: str) -> Cell:
-    comparison = view.gain(info, measure)
-    if comparison is None:
-        return Cell("failed", "failed") if info.failed else Cell("baseline" if info.name == BASELINE else decimals.NONE)
-    return comparison_cell(comparison)
-
-
-def cost(view: View) -> Table:
-    """Return what each system costs to build and to serve, beside its gain."""
-    first = view.gated[0] if view.gains else ""
-    columns = [
-        *left("system"),
-        Column("build time"),
-        Column("build $"),
-        *([Column(f"gain {first}")] if first else []),
-        Column("retrieval p50 ms", starts=True, minor=True),
-        Column("retrieval p95 ms"),
-        Column("total p95 ms"),
-        Column("$ per 1,000 queries"),
-    ]
-    return Table(
-        "What it costs, beside the gain",
-        tuple(columns),
-        tuple(_cost_row(view, info, first) for info in view.systems),
-        join(
-            "The build cost is paid once; latency and dollars per query were measured on this machine (exploratory).",
-            _probe_sizes(view),
-            _sharing(view),
-        ),
-        upper=_baselines(view.systems),
-        name=COST,
-    )
-
-
-def _sharing(view: View) -> str:
-    planned, alone = view.outcome.calls_planned, view.outcome.calls_without_sharing
-    return f"Stage calls: {fmt.count(planned)} distinct; {fmt.count(alone)} without sharing." if planned else ""
-
-
-def _cost_row(view: View, info: SystemInfo, first: str) -> tuple[Cell, ...]:
-    serving = info.serving
-    retrieval, total = (serving.retrieval, serving.total) if serving else (None, None)
-    row = view.gain(info, first)
-    gain = number(row.difference, "difference", tone=VERDICT_TONES.get(row.verdict, "")) if row else None
-    return (
-        *cells(info.label, number(info.build_seconds, "seconds"), number(info.build_dollars, "dollars")),
-        *((gain or _gain_cell(view, info, first),) if first else ()),
-        *details.quantiles(retrieval),
-        details.quantiles(total)[1],
-        number(serving.dollars_per_1000 if serving else None, "dollars"),
-    )
-
-
-def _probe_sizes(view: View) -> str:
-    """Return how many single queries each latency was measured on."""
-    servings = [info.serving for info in view.systems if info.serving]
-    timings = {
-        "retrieval": [serving.retrieval.n for serving in servings if serving.retrieval],
-        "total": [serving.total.n for serving in servings if serving.total],
-    }
-    parts = [f"{name} {fmt.span(sizes, fmt.count)}" for name, sizes in timings.items() if sizes]
-    return f"Single queries timed: {', '.join(parts)}." if parts else "No latency was measured."

@@ -21,8 +21,9 @@ from harness.report.charts.draw import draw
 from harness.report.charts.outcome import forests, scatters
 from harness.report.charts.scatter import left_out, legend
 from harness.report.charts.values import Chart
+from harness.report.content.costs import COST
 from harness.report.content.diagnosis import diagnosed
-from harness.report.content.outcome import COST, contents
+from harness.report.content.outcome import contents
 from harness.report.model import Headline, Item, Section, Table
 from harness.report.render.html import GLYPHS
 from harness.report.render.page_tables import HEIGHT, WIDTH, PageTable, page_tables

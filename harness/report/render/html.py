@@ -20,8 +20,9 @@ from harness.report.charts.outcome import scatters
 from harness.report.charts.scatter import left_out, legend
 from harness.report.charts.values import Chart
 from harness.report.content import reading
+from harness.report.content.costs import COST
 from harness.report.content.diagnosis import diagnosed
-from harness.report.content.outcome import COST, contents
+from harness.report.content.outcome import contents
 from harness.report.explorer import pack
 from harness.report.model import Item, Section
 from harness.report.render.page_tables import HEIGHT, WIDTH, PageTable, page_table, page_tables
