@@ -1,0 +1,105 @@
+"""Problems of a suite file: the place of each with its line, and in words what the check of a spec found.
+
+Knows the shape of specs and nothing of what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from harness.errors import Problem, nearest
+from harness.suite import secrets
+from harness.suite.renamed import SCHEMA, KeyPath, suggestion
+from harness.suite.spec import Suite
+
+SHAPES = {
+    "model_type": "a mapping",
+    "dict_type": "a mapping",
+    "tuple_type": "a list",
+    "too_short": "a list that is not empty",
+    "none_required": "null",
+}
+
+
+@dataclass
+class SuiteFile:
+    """A suite file: its path, which key is written under which name there, and the line of each key as written."""
+
+    path: Path
+    written: Mapping[KeyPath, KeyPath]
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+
+    def where(self, at: KeyPath) -> str:
+        """``suite.yaml:7: candidates.staged.tune``, as the file has it."""
+        key = next((old + at[len(new) :] for new, old in self.written.items() if at[: len(new)] == new), at)
+        known = key
+        while known and known not in self.lines:
+            known = known[:-1]
+        return f"{self.path}:{self.lines.get(known, 1)}: {_dotted(key)}" if key else f"{self.path}"
+
+    def key_today(self, at: KeyPath) -> KeyPath:
+        """The path in the suite as it is read of what the file has at `at`."""
+        return next((new + at[len(old) :] for new, old in self.written.items() if at[: len(old)] == old), at)
+
+
+def _dotted(at: KeyPath) -> str:
+    return ".".join(str(part) for part in at)
+
+
+def problem_of(detail: ErrorDetails, file: SuiteFile) -> Problem:
+    """Return what a detail of a failed check says, in the words of the file."""
+    at, kind, given = detail["loc"], detail["type"], detail.get("input")
+    where = file.where(at)
+    if kind == "extra_forbidden":
+        return Problem(where, "unknown key", suggestion(at[:-1], str(at[-1]), _keys_at(at[:-1])))
+    if kind == "missing":
+        return Problem(where, "missing", f"add 'schema: {SCHEMA}'" if at == ("schema",) else f"add '{at[-1]}:'")
+    if kind == "literal_error":
+        expected = re.findall(r"'([^']*)'", detail["msg"])
+        return Problem(where, f"{_shown(given, at)} is not allowed", nearest(str(given), expected))
+    if kind == "value_error":
+        return Problem(where, detail["msg"].removeprefix("Value error, "))
+    wanted = f"should be {SHAPES[kind]}" if kind in SHAPES else detail["msg"].removeprefix("Input ")
+    return Problem(where, f"{wanted[0].lower()}{wanted[1:]}, not {_shown(given, at)}")
+
+
+def _shown(given: Any, at: KeyPath) -> str:
+    """What was given, as it may be printed: of a role neither a whole section nor what may be a key."""
+    if at[:1] == ("llm",) and isinstance(given, dict | list):
+        return "a list" if isinstance(given, list) else "a mapping"
+    if at[:1] == ("llm",) and isinstance(given, str) and secrets.looks_like_key(given):
+        return f"{given[: secrets.SHOWN]}{secrets.MASK}"
+    return repr(given)
+
+
+def _keys_at(at: KeyPath) -> list[str]:
+    """The keys that are known at a path of a suite."""
+    kind: Any = Suite
+    for part in at:
+        kind = _kind_inside(kind, part)
+    return list(_fields_of(kind))
+
+
+def _kind_inside(kind: Any, part: str | int) -> Any:
+    """The type of what stands at a key or at a number of a value of this type."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is dict:
+        return get_args(kind)[1]
+    if get_origin(kind) is tuple:
+        return get_args(kind)[0]
+    return _fields_of(kind).get(str(part))
+
+
+def _fields_of(kind: Any) -> dict[str, Any]:
+    """The keys and their types of a spec class, also if it stands in something like ``RoundTrip | None``."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {info.alias or name: info.annotation for name, info in kind.model_fields.items()}
+    return next((fields for inner in get_args(kind) if (fields := _fields_of(inner))), {})
