@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.gates.gate import GateTerms, evaluate
+from harness.gates.counterparts import GateTerms
+from harness.gates.gate import evaluate
 from harness.report.content.gates import as_json, heading, remarks, sentence, sentences, table
 from harness.report.render.junit import junit
 from harness.report.render.markdown import render_gating

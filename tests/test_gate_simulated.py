@@ -12,7 +12,8 @@ import pytest
 from test_gate import Values
 
 from harness.gates import gate as gate_module
-from harness.gates.gate import GateTerms, evaluate
+from harness.gates.counterparts import GateTerms
+from harness.gates.gate import evaluate
 from harness.results.score_tables import tables_of
 from harness.suite.bounds import Gate
 from harness.values.measures import parse

@@ -14,7 +14,8 @@ from harness.errors import ConfigError, Problem
 from harness.gates import compare as comparison
 from harness.gates import preconditions
 from harness.gates.asked import named_measures, rank_measures
-from harness.gates.gate import GateTerms, evaluate
+from harness.gates.counterparts import GateTerms
+from harness.gates.gate import evaluate
 from harness.gates.pairing import compare_systems
 from harness.gates.reasons import acceptable
 from harness.gates.run_files import PLAIN, RunRules, RunScores, score_files
