@@ -10,7 +10,8 @@ from typing import Any
 from outcome_ledger import MARGINS, digest
 from outcomes import QUERIES, ROWS, gains, normal, summaries, system
 
-from harness.values.findings import Comparison, Effect, Outcome, Summary, SystemInfo
+from harness.values.effects import Effect
+from harness.values.findings import Comparison, Outcome, Summary, SystemInfo
 from harness.values.frozen import Verdict
 from harness.values.gains import BestUntrained
 

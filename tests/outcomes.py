@@ -22,12 +22,12 @@ from outcome_ledger import spec as spec
 
 from harness.data import formats
 from harness.results.outcomes import SCORE_COLUMNS
+from harness.values.effects import RecipeClaim
 from harness.values.findings import (
     AbstentionCounts,
     Comparison,
     DatasetInfo,
     Outcome,
-    RecipeClaim,
     ServingCost,
     Summary,
     SystemInfo,

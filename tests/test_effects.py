@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.statistics import effects as statistics
 from harness.statistics.effects import Crossing
-from harness.values.findings import Effect
+from harness.values.effects import Effect
 from harness.values.measures import Measure
 from harness.values.records import ScoreColumn
 

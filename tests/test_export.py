@@ -38,7 +38,8 @@ from harness.suite.pipeline import Pipeline
 from harness.suite.recipes import PARTS, Part
 from harness.suite.spec import Suite
 from harness.values.exported import FORMS
-from harness.values.findings import Comparison, Outcome, RecipeClaim, Summary, SystemInfo
+from harness.values.effects import RecipeClaim
+from harness.values.findings import Comparison, Outcome, Summary, SystemInfo
 
 WORDS = ["what", "is", "the", "pane", "brine", "passages", "question", "answer", "from"]
 TEXTS = ["the pane is brine", "a question from a frame"]

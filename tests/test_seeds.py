@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.statistics.seeds import recipe_claims
 from harness.statistics.stats import Paired, compare, verdict
-from harness.values.findings import RecipeClaim
+from harness.values.effects import RecipeClaim
 from harness.values.measures import Measure
 
 NDCG, UTILITY = Measure("ndcg", 10), Measure("utility")

@@ -24,7 +24,8 @@ from harness.statistics.comparisons import DEV, values_of
 from harness.store import Store
 from harness.suite.search import Halving
 from harness.suite.spec import Candidate, Suite
-from harness.values.findings import Comparison, LedgerRow, RecipeClaim
+from harness.values.effects import RecipeClaim
+from harness.values.findings import Comparison, LedgerRow
 from harness.values.measures import Measure
 from harness.values.search import RoundScore
 from harness.values.systems import UNTUNED

@@ -11,7 +11,8 @@ from harness.statistics.alike import answers_only, same_runs
 from harness.statistics.effects import Cell, Crossing
 from harness.statistics.untrained import ON_DEV, best_untrained
 from harness.suite.spec import Suite
-from harness.values.findings import Comparison, Effect, RecipeClaim
+from harness.values.effects import Effect, RecipeClaim
+from harness.values.findings import Comparison
 from harness.values.gains import BestUntrained
 from harness.values.measures import Measure
 from harness.values.records import Score, ScoreColumn, table_of

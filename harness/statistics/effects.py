@@ -21,7 +21,8 @@ from typing import Literal, NamedTuple
 
 from harness.statistics.intervals import DECIMALS
 from harness.statistics.stats import Paired, compare, verdict
-from harness.values.findings import Comparison, Effect, Finding
+from harness.values.effects import Effect, Finding
+from harness.values.findings import Comparison
 from harness.values.measures import Measure
 from harness.values.records import ScoreColumn
 

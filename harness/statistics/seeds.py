@@ -18,7 +18,7 @@ import numpy as np
 from harness.statistics.crossed import CrossedVariance, group_positions, of_gains
 from harness.statistics.intervals import DECIMALS, fewest_groups, too_few_groups
 from harness.statistics.stats import Paired, check, differences, fills_for, verdict, verdict_of_fills
-from harness.values.findings import RecipeClaim
+from harness.values.effects import RecipeClaim
 
 LEAST_SEEDS = 3
 

@@ -11,7 +11,7 @@ from harness.report import format as fmt
 from harness.report.model import Cell, Column, Table, Tone, cells, difference, interval, join, left, number
 from harness.report.view import View, is_rank
 from harness.text import decimals
-from harness.values.findings import Effect, Finding
+from harness.values.effects import Effect, Finding
 
 TUNED = ("untuned", "tuned")
 """The levels of a factor that is a part to tune; outcomes without levels have only such factors."""

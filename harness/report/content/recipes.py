@@ -10,7 +10,7 @@ from harness.report.model import Cell, Column, Table, cells, difference, left, n
 from harness.report.view import BASELINE, View
 from harness.text import decimals
 from harness.text.decimals import finite
-from harness.values.findings import RecipeClaim
+from harness.values.effects import RecipeClaim
 
 MOST_SENTENCES = 8
 

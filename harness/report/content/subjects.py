@@ -9,7 +9,8 @@ from harness.report import format as fmt
 from harness.report.view import BASELINE, View
 from harness.text import decimals
 from harness.text.decimals import finite
-from harness.values.findings import Comparison, RecipeClaim, SystemInfo
+from harness.values.effects import RecipeClaim
+from harness.values.findings import Comparison, SystemInfo
 
 Tested = Comparison | RecipeClaim
 

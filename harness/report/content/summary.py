@@ -16,7 +16,8 @@ from harness.report.view import BASELINE, View, identical, row_label
 from harness.statistics.alike import answers_only
 from harness.text import decimals
 from harness.text.decimals import finite
-from harness.values.findings import Comparison, RecipeClaim, SystemInfo
+from harness.values.effects import RecipeClaim
+from harness.values.findings import Comparison, SystemInfo
 
 MOST_NAMED = 3
 MOST_SENTENCES = 8
