@@ -100,7 +100,7 @@ class Store(Protocol):
         """Return the keys of the artifacts that this object has given or committed."""
 
     def verify(self) -> Iterator[tuple[Path | str, str]]:
-        """Read every artifact in full; yield its place and what is wrong with it, empty if nothing is."""
+        """Read every artifact in full and delete none; yield its place and what is wrong, empty if nothing is."""
 
 
 class FolderStore:
@@ -153,14 +153,9 @@ class FolderStore:
         return kept
 
     def has(self, key: str) -> bool:
-        """Return whether an intact artifact exists."""
         return self.get(key) is not None
 
     def verify(self) -> Iterator[tuple[Path, str]]:
-        """Read every artifact in full; yield its folder and what is wrong with it, empty if nothing is.
-
-        Nothing is deleted.
-        """
         for place in sorted(path for path in self.root.glob("??/*") if path.is_dir()):
             damage = damage_of(place)
             yield place, "" if damage is None else str(damage)
@@ -181,7 +176,6 @@ class FolderStore:
 
     @contextmanager
     def try_claim(self, key: str) -> Iterator[Path | None]:
-        """As `claim`, but give None at once if another process holds the key."""
         lock = self.lock(key)
         try:
             lock.acquire(blocking=False)
@@ -221,23 +215,19 @@ class FolderStore:
         return frozenset(self._intact)
 
     def discard(self, key: str) -> None:
-        """Delete an artifact, so that it is made again."""
         with self.lock(key):
             self._intact.discard(key)
             if self.place(key).is_dir():
                 shutil.rmtree(self.place(key))
 
     def facts(self, key: str) -> dict[str, Any]:
-        """Return the facts that the artifact was committed with."""
         facts: dict[str, Any] = read_manifest(self.place(key))["facts"]
         return facts
 
     def content_digest(self, key: str) -> str:
-        """Return the digest of the artifact's files, whatever its key."""
         return digest_of(read_manifest(self.place(key))["files"])
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every artifact whose manifest can be read; no file of it is."""
         for path in sorted(self.root.glob(f"??/*/{MANIFEST}")):
             try:
                 manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -275,10 +265,8 @@ def _is_abandoned(aside: Path) -> bool:
         return [path.name for path in aside.iterdir()] == [PARTS]
     try:
         os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        pass
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return False
 
 
