@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import shutil
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 import pocket
 import pytest
 import smallsuite
+from command import exit_code
 
-from harness.cli import main as cli
 from harness.data import formats
 from harness.errors import StageFailed
 from harness.execution.child_processes import ChildExecutor
@@ -250,10 +249,7 @@ def test_a_candidate_that_changes_nothing_is_a_duplicate_of_the_untuned_pipeline
 
 def run_cli(monkeypatch: pytest.MonkeyPatch, executor: Here, *arguments: object) -> int:
     monkeypatch.setattr("harness.execution.session.executor_named", lambda name, jobs: executor)
-    monkeypatch.setattr(sys, "argv", ["harness", *map(str, arguments)])
-    with pytest.raises(SystemExit) as left:
-        cli.main()
-    return int(left.value.code or 0)
+    return exit_code(monkeypatch, *arguments)
 
 
 def test_a_failed_training_is_failed_rows_a_verdict_and_exit_code_3(

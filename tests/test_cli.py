@@ -8,12 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pocket
 import pytest
+from command import Leave, runner
 
 from harness import __version__, provenance
 from harness.cli import doctor
@@ -35,26 +35,11 @@ needs_models = pytest.mark.skipif(
     reason="the embedded models are not installed, whose digests are part of a plan",
 )
 
-Left = tuple[int, str, str]
-Leave = Callable[..., Left]
-
 
 @pytest.fixture
 def leave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Leave:
-    """Run the command in an empty folder; return its exit code, what it wrote to stdout and to stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> Left:
-        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, error = capsys.readouterr()
-        code = caught.value.code
-        assert code is None or isinstance(code, int)
-        return code or 0, out, error
-
-    return run
+    """Run the command in an empty folder."""
+    return runner(monkeypatch, capsys, tmp_path)
 
 
 def imported_by(code: str) -> set[str]:

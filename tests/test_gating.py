@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import judged
 import pytest
+from command import Leave, Left, runner
 
-from harness.cli import main as cli
 from harness.gates import commands
 from harness.gates.side_outputs import STEP_SUMMARY
 from harness.results import baselines
 from harness.values.findings import OUTCOME_SCHEMA
 
-Left = tuple[int, str, str]
 BASE = judged.scores()
 BOUNDS_WANTED = "a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'"
 Columns = Mapping[judged.Key, Mapping[str, Sequence[float | None]]]
@@ -27,7 +25,7 @@ Columns = Mapping[judged.Key, Mapping[str, Sequence[float | None]]]
 class Project:
     """A project's folder with the suite `toy`, a store, and the command."""
 
-    def __init__(self, root: Path, call: Callable[..., Left]) -> None:
+    def __init__(self, root: Path, call: Leave) -> None:
         self.root, self.call = root, call
         self.suite_file = judged.write_suite(root)
         self.store = root / ".harness"
@@ -54,24 +52,14 @@ class Project:
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Left]:
-    """Run the command in an empty folder; return its exit code, what it wrote to stdout and to stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "250")
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Leave:
+    """Run the command in an empty folder, outside of CI."""
     monkeypatch.delenv(STEP_SUMMARY, raising=False)
-
-    def run(*arguments: str) -> Left:
-        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, error = capsys.readouterr()
-        return int(caught.value.code or 0), out, error
-
-    return run
+    return runner(monkeypatch, capsys, tmp_path, columns=250)
 
 
 @pytest.fixture
-def project(tmp_path: Path, call: Callable[..., Left]) -> Project:
+def project(tmp_path: Path, call: Leave) -> Project:
     return Project(tmp_path, call)
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import tempfile
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +14,10 @@ import numpy as np
 import pytest
 import smallsuite
 import yaml
+from command import Leave, runner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli import main as cli
 from harness.data.formats import write_run
 from harness.errors import ConfigError
 from harness.execution.session import Session
@@ -36,26 +34,14 @@ from harness.suite.search import Halving, Search, expanded
 from harness.values.measures import Measure
 from harness.values.records import Document
 
-Leave = Callable[..., tuple[int, str]]
 ETAS = st.integers(2, 5)
 RATES = ("0.03", "0.01", "0.001", "0.0001")
 
 
 @pytest.fixture
 def leave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Leave:
-    """Run the command; return its exit code, and what it wrote or why it did not."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, error = capsys.readouterr()
-        code = caught.value.code
-        assert code is None or isinstance(code, int)
-        return code or 0, out if code in (None, 0, 1) else error
-
-    return run
+    """Run the command."""
+    return runner(monkeypatch, capsys)
 
 
 @given(candidates=st.integers(1, 60), eta=ETAS, rounds=st.none() | st.integers(2, 5))
@@ -152,7 +138,7 @@ def test_stopped_candidates_need_not_be_scored(tmp_path: Path, leave: Leave) -> 
     assert "were not scored on test" in text
     places = ["--store", str(store), "--baselines", str(baselines)]
     assert leave("accept", str(suite), "--reason", "first", *places)[0] == 0
-    code, told = leave("gate", str(suite), *places, "--json")
+    code, told, _ = leave("gate", str(suite), *places, "--json")
     assert code == 0, told
     verdicts = {row["system"]: row for row in json.loads(told)["verdicts"]}
     assert {verdicts[name]["verdict"] for name in stopped} == {"not compared"}
@@ -179,7 +165,7 @@ def test_a_stopped_candidate_is_not_accepted_and_does_not_gate(tmp_path: Path, l
     assert {system["info"]["name"] for system in kept["systems"]} == {"bm25", "untuned"} | (
         {info.name for info in outcome.systems if info.role == "candidate"} - stopped
     )
-    code, told = leave("gate", str(suite), *places, "--json")
+    code, told, _ = leave("gate", str(suite), *places, "--json")
     assert code == 0, told
     verdicts = {row["system"]: row for row in json.loads(told)["verdicts"]}
     assert {verdicts[name]["verdict"] for name in stopped} == {"not compared"}
@@ -196,7 +182,7 @@ def test_a_candidate_that_was_accepted_and_is_stopped_now_is_missing(tmp_path: P
     stopped = {
         info.name for info in benchmark.run(suite, store, executor=smallsuite.Here()).outcome.systems if info.stopped
     }
-    code, told = leave("gate", str(suite), *places, "--json")
+    code, told, _ = leave("gate", str(suite), *places, "--json")
     assert code == 1, told
     assert stopped == {row["system"] for row in json.loads(told)["verdicts"] if row["verdict"] == "missing"}
 
@@ -212,7 +198,7 @@ def test_a_candidate_that_was_accepted_and_is_stopped_now_is_missing(tmp_path: P
 )
 def test_a_search_that_cannot_be_is_one_sentence(tmp_path: Path, leave: Leave, more: dict[str, Any], said: str) -> None:
     suite = searched(tmp_path, **more)
-    code, told = leave("plan", str(suite), "--store", str(tmp_path / "store"))
+    code, _, told = leave("plan", str(suite), "--store", str(tmp_path / "store"))
     assert code == 2
     assert said in " ".join(told.split())
 
@@ -228,7 +214,7 @@ def test_a_dev_split_without_judgements_is_refused() -> None:
 
 def test_a_plan_says_how_many_are_trained(tmp_path: Path, leave: Leave) -> None:
     suite = searched(tmp_path)
-    _, told = leave("plan", str(suite), "--store", str(tmp_path / "store"))
+    _, told, _ = leave("plan", str(suite), "--store", str(tmp_path / "store"))
     said = " ".join(told.split())
     assert re.search(r"Halving trains 4 with 25%, 2 with 50%, 1 with 100% of the training data, in about \S+ \w+", said)
 

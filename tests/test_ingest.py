@@ -11,6 +11,7 @@ from typing import Any
 import documents
 import ingesting
 import pytest
+from command import runner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ingesting import ids, reasons, rows, run
@@ -411,17 +412,13 @@ def test_a_reader_that_hangs_or_dies_costs_one_file(tmp_path: Path) -> None:
 def test_the_command_reports_on_80_columns_and_as_json(
     docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+    leave = runner(monkeypatch, capsys, columns=80)
     documents.write(docs, {"s.pdf": documents.scan(), "old.doc": b"x", "long.txt": "word and more of it. " * 99})
 
     def command(*arguments: str) -> str:
-        from harness.cli import main
-
-        monkeypatch.setattr(sys, "argv", ["harness", "ingest", *arguments, str(docs), str(tmp_path / "data")])
-        with pytest.raises(SystemExit) as caught:
-            main.main()
-        assert not caught.value.code
-        return capsys.readouterr().out
+        code, out, _ = leave("ingest", *arguments, docs, tmp_path / "data")
+        assert code == 0
+        return out
 
     text = command()
     assert all(len(line) <= 80 for line in text.splitlines() if str(tmp_path) not in line)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import runner
 from ingesting import Here, ids, rows, run
 
-from harness.cli import main as cli
 from harness.data.datasets import load_dataset
 from harness.ingest import update
 from harness.suite.sources import DatasetSource
@@ -165,13 +164,9 @@ def test_the_command_counts_them(
     docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     testset = written(tmp_path / "testset.json", ragas(["The pump lifts water from the lower basin."], [LOST]))
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(sys, "argv", ["harness", "ingest", str(docs), str(testset), str(tmp_path / "data")])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    out = " ".join(capsys.readouterr().out.split())
-    assert not caught.value.code
+    code, out, _ = runner(monkeypatch, capsys, columns=80)("ingest", docs, testset, tmp_path / "data")
+    assert code == 0
     assert (
         "contexts 1 of 2 are parts of documents, and spans of these now; not found, and documents of their own: 1"
-        in out
+        in " ".join(out.split())
     )

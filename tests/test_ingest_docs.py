@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import documents
 import pytest
+from command import exit_code
 from ingesting import rows
 
 from harness.ingest.apart import GIGABYTES, LIMITS, MEGABYTE
@@ -22,12 +22,8 @@ COMMANDS += re.findall(r"`(harness ingest \w+ [^`]*)`", PAGE)
 
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.cli import main
-
-    monkeypatch.setattr(sys, "argv", shlex.split(command))
-    with pytest.raises(SystemExit) as caught:
-        main.main()
-    assert not caught.value.code, command
+    _, *arguments = shlex.split(command)
+    assert exit_code(monkeypatch, *arguments) == 0, command
 
 
 def test_the_commands_of_the_page_run_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import documents
 import pytest
+from command import runner
 
 from harness.cli.init import begin_from
 from harness.data.datasets import load_dataset
@@ -138,21 +139,12 @@ def test_nothing_is_overwritten_and_a_folder_without_a_corpus_is_refused(tmp_pat
 def test_the_command_says_what_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import sys
-
-    from harness.cli import main
-
-    data = dataset(tmp_path / "data")
-    monkeypatch.setenv("COLUMNS", "80")
-    outputs: list[Any] = []
-    for arguments in (["one"], ["two", "--json"]):
-        monkeypatch.setattr(
-            sys, "argv", ["harness", "init", "--from", str(data), *[str(tmp_path / arguments[0]), *arguments[1:]]]
-        )
-        with pytest.raises(SystemExit) as caught:
-            main.main()
-        assert not caught.value.code
-        outputs.append(capsys.readouterr().out)
+    data, leave = dataset(tmp_path / "data"), runner(monkeypatch, capsys, columns=80)
+    outputs: list[str] = []
+    for name, *more in (["one"], ["two", "--json"]):
+        code, out, _ = leave("init", "--from", data, tmp_path / name, *more)
+        assert code == 0
+        outputs.append(out)
     assert f"Wrote suite.yaml to {tmp_path / 'one'}" in outputs[0].replace("\n", " ")
     assert "What the dataset lacks" in outputs[0]
     assert json.loads(outputs[1])["missing"][0].startswith("It has no questions")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,11 +13,11 @@ import judged
 import outcomes as invented
 import pocket
 import pytest
+from command import exit_code
 from hypothesis import given
 from hypothesis import strategies as st
 from ranked import a_board, placed
 
-from harness.cli import main as cli
 from harness.cli.leaderboard import FILE, PAGE_FILE, write
 from harness.errors import ConfigError, DataError
 from harness.experiments import leaderboard
@@ -206,7 +205,7 @@ def test_the_command_ranks_what_was_accepted(
 ) -> None:
     run_and_accept(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert called(monkeypatch, "leaderboard", "--baselines", "baselines") == 0
+    assert exit_code(monkeypatch, "leaderboard", "--baselines", "baselines") == 0
     assert "2 boards" in capsys.readouterr().out
     text = Path("reports", FILE).read_text(encoding="utf-8")
     assert "from accepted scores" in text
@@ -215,15 +214,8 @@ def test_the_command_ranks_what_was_accepted(
     assert "### History" not in text
     page = Path("reports", PAGE_FILE).read_text(encoding="utf-8")
     assert "from accepted scores" in page
-    assert called(monkeypatch, "leaderboard") == 0
+    assert exit_code(monkeypatch, "leaderboard") == 0
     assert "from stored outcomes" in Path("reports", FILE).read_text(encoding="utf-8")
-
-
-def called(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    return int(caught.value.code or 0)
 
 
 def test_damaged_accepted_scores_are_told_and_nothing_is_written(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,6 +13,7 @@ import pocket
 import pytest
 import smallsuite
 import yaml
+from command import exit_code
 
 from harness.cli import main as cli
 from harness.data import formats
@@ -238,10 +238,7 @@ def test_a_split_without_judged_questions_is_refused(model: Path, tmp_path: Path
 def left(monkeypatch: pytest.MonkeyPatch, executor: smallsuite.Here, *arguments: object) -> int:
     monkeypatch.setattr("harness.execution.session.executor_named", lambda name, jobs: executor)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(sys, "argv", ["harness", "curve", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    return int(caught.value.code or 0)
+    return exit_code(monkeypatch, "curve", *arguments)
 
 
 def test_the_command_prints_the_answer(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +10,11 @@ import pocket
 import pytest
 import pytrec_eval
 from beir_folders import CORPUS, write
+from command import runner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import scoring
-from harness.cli import main as cli
 from harness.data.datasets import load_dataset
 from harness.errors import DataError
 from harness.planning.dataset_artifacts import DatasetArtifacts
@@ -236,17 +235,13 @@ def test_lists_are_as_deep_without_the_own_document(tmp_path: Path) -> None:
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "250")
+    leave = runner(monkeypatch, capsys, tmp_path, columns=250)
 
-    def run(*args: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["harness", *args])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, error = capsys.readouterr()
-        return f"{left.value.code or 0}\n{out}{error}"
+    def told(*arguments: str) -> str:
+        code, out, error = leave(*arguments)
+        return f"{code}\n{out}{error}"
 
-    return run
+    return told
 
 
 def test_the_level_on_the_command_line(tmp_path: Path, call: Callable[..., str]) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import planted
 import pytest
 import yaml
-
-from harness.cli import main as cli
+from command import runner
 
 SKILL = Path(__file__).resolve().parent.parent / "skills" / "rag-tuning" / "SKILL.md"
 TEXT = SKILL.read_text(encoding="utf-8")
@@ -78,15 +76,12 @@ def test_every_command_runs_in_this_order_and_prints_the_keys_that_are_named(
         gates=[{"measure": "ndcg@10", "margin": 0.02}],
         diagnose={"generation_queries": 12, "candidate_minutes": 0},
     )
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("harness.execution.session.executor_named", lambda name, jobs: planted.Planted())
+    leave = runner(monkeypatch, capsys, tmp_path)
     printed: dict[str, Any] = {}
     for name, *arguments in commands():
-        monkeypatch.setattr(sys, "argv", ["harness", name, *arguments])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, error = capsys.readouterr()
-        assert not left.value.code, f"{name}: {out}{error}"
+        code, out, error = leave(name, *arguments)
+        assert code == 0, f"{name}: {out}{error}"
         printed[name] = json.loads(out)
     for name, keys in NAMED.items():
         assert set(keys) <= keys_of(printed[name]), name

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import judged
 import pytest
+from command import exit_code
 from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
-from harness.cli import main as cli
 from harness.cli.leaderboard import write_results
 from harness.errors import ConfigError
 from harness.experiments.accepted_results import accepted_results, results_of
@@ -316,23 +315,16 @@ def test_empty_tables_are_sentences(tmp_path: Path) -> None:
     assert paid.strip() == "No system improved on a measure without a loss on another."
 
 
-def called(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    return int(caught.value.code or 0)
-
-
 def test_the_command_writes_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     accept(tmp_path)
     monkeypatch.chdir(tmp_path)
-    assert called(monkeypatch, "leaderboard", "--baselines", "baselines", "--results", "docs/results.md") == 0
+    assert exit_code(monkeypatch, "leaderboard", "--baselines", "baselines", "--results", "docs/results.md") == 0
     assert "docs/results.md" in capsys.readouterr().out
     text = Path("docs/results.md").read_text(encoding="utf-8")
     assert "harness leaderboard --baselines baselines --results docs/results.md" in text
-    assert called(monkeypatch, "leaderboard", "--results", "other.md") == 2
+    assert exit_code(monkeypatch, "leaderboard", "--results", "other.md") == 2
     assert "--results: needs accepted scores; add --baselines FOLDER" in capsys.readouterr().err
     assert not Path("other.md").exists()
 

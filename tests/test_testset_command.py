@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,34 +12,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from command import Leave, runner
 from llm_server import Body, Served, Server, asked, says
 from testset_author import Author, rows_of, write_corpus
 
-from harness.cli import main as cli
 from harness.cli.testset import shares
 from harness.errors import ConfigError
 from harness.testset import folder as files
 from harness.testset.roles import Asked, author_of
 
 DOCS = (Path(__file__).resolve().parent.parent / "docs" / "testset.md").read_text(encoding="utf-8")
-Leave = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def leave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Leave:
-    """Run the command in an empty folder at 80 columns; return its exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
+    """Run the command in an empty folder at 80 columns."""
     monkeypatch.setenv("TEAM_LLM_KEY", "k")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        out, error = capsys.readouterr()
-        return int(caught.value.code or 0), out, error
-
-    return run
+    return runner(monkeypatch, capsys, tmp_path, columns=80)
 
 
 def served(author: Author) -> Callable[[Body], Served]:
