@@ -13,24 +13,22 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from llm_conventions import CONVENTIONS, KEY, completion, openai_reasoning, stream, wrapping
+from llm_roles import PACE, key, role_at, services_of, silently  # noqa: F401
 from llm_server import Seen, Served, Server
 from pydantic import BaseModel, ValidationError
 
 from harness.llm import Ask, Message, preflight
-from harness.llm.breaker import RetryPolicy
 from harness.llm.dialects import FILE, Dialect
 from harness.llm.endpoint import EndpointChat
 from harness.llm.faults import Fault
 from harness.llm.requests import Question, request_body, without_system
-from harness.llm.services import Services
 from harness.remarks import endpoints as remarks
 from harness.scoring.ragas_judge import RubricVerdict
 from harness.stages.shared.remote import MENDED
 from harness.stages.synthesize import Queries
-from harness.suite.roles import ROLES, Judge, Llm, Llms, Role
+from harness.suite.roles import ROLES, Llm, Llms, Role
 from harness.values.findings import LedgerRow
 
-PACE = RetryPolicy(scale=0.002)
 FORMS: dict[Role, type[BaseModel] | None] = {
     "synthesizer": Queries, "labeler": RubricVerdict, "judge": RubricVerdict, "generator": None, "rewriter": None,
 }  # fmt: skip
@@ -46,27 +44,6 @@ SAID: dict[Role, str] = {
 def ask_of(role: Role, text: str = "How long?", **changes: Any) -> Ask:
     messages = (Message("system", "Be brief."), Message("user", text))
     return Ask(messages, FORMS[role], **changes)
-
-
-def silently(done: int, total: int) -> None:
-    """Tell nobody."""
-
-
-def role_at(server: Server, path: str = "/v1", **changes: Any) -> Judge:
-    url = f"http://127.0.0.1:{server.port}{path}"
-    return Judge(**{"model": "m", "base_url": url, "price_in": 10.0, "price_out": 10.0, "timeout": 10.0} | changes)
-
-
-def services_of(llm: Llm, folder: Path, **changes: Any) -> Services:
-    return Services(roles=dict.fromkeys(ROLES, llm), folder=folder, run="now", **changes)
-
-
-@pytest.fixture
-def key(monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    return KEY
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
