@@ -1,5 +1,6 @@
 """The other forms of an export: a merged generator, and encoders for ONNX Runtime and OpenVINO, with what they lose."""
 
+# ruff: noqa: F811 (a fixture of another module is a parameter here)
 from __future__ import annotations
 
 import re
@@ -11,9 +12,8 @@ import numpy as np
 import pocket
 import pytest
 import tiny
-from test_export import TEXTS, WORDS, Trial, card_of
+from trials import TEXTS, WORDS, Trial, card_of, device, kept, trial  # noqa: F401
 
-from harness import provenance
 from harness.cli import export_forms
 from harness.cli.export import export
 from harness.cli.export_forms import Wanted, wanted
@@ -27,24 +27,6 @@ from harness.values.exported import FORMS, ConvertedEncoder
 from harness.values.measures import parse
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(autouse=True)
-def _device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Trial:
-    made = Trial(tmp_path_factory.mktemp("trial"))
-    made.tell()
-    return made
-
-
-@pytest.fixture
-def trial(kept: Trial) -> Trial:
-    shutil.rmtree(kept.root / "out", ignore_errors=True)
-    return kept
 
 
 def said(trial: Trial, asked: Wanted, name: str = "whole") -> str:

@@ -14,9 +14,8 @@ import hub_server
 import pocket
 import pytest
 import yaml
-from test_export import Trial
+from trials import Trial, device  # noqa: F401
 
-from harness import provenance
 from harness.deploy.revealing import Revealed, revealing
 from harness.report.render.model_index import eval_results, model_index
 from harness.suite import builtin
@@ -30,11 +29,6 @@ REPOSITORY = "someone/tuned"
 def hub() -> Iterator[hub_server.Hub]:
     with hub_server.hub() as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """`harness export` of systems with other settings: what is written is a pipeline that ranks as the measured one."""
 
+# ruff: noqa: F811 (a fixture of another module is a parameter here)
 from __future__ import annotations
 
 import re
@@ -12,9 +13,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from test_export import Trial, card_of
+from trials import Trial, card_of, device, trial  # noqa: F401
 
-from harness import provenance
 from harness.cli.export import export
 from harness.cli.export_pipeline import exported_pipeline
 from harness.errors import ConfigError
@@ -57,19 +57,6 @@ class Settings(Trial):
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(tmp_path_factory.mktemp("trial"), {"candidates": CANDIDATES})
-
-
-@pytest.fixture(autouse=True)
-def _device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(provenance.DEVICE_VARIABLE, "auto")
-
-
-@pytest.fixture
-def trial(kept: Settings) -> Settings:
-    for name in ("out", "kept/outcomes"):
-        shutil.rmtree(kept.root / name, ignore_errors=True)
-    kept.tell()
-    return kept
 
 
 def section_of(out: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 
-from test_export import Trial, _device, card_of, kept, refused, trial  # noqa: F401
+from trials import Trial, card_of, device, kept, refused, trial  # noqa: F401
 
 
 def test_a_suite_that_was_never_run(trial: Trial) -> None:
