@@ -6,9 +6,10 @@ import re
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-import combined
 import outcomes
 import pytest
+from pictures import clean, labels_of, marks_of
+from test_report_html import CASES, each_case
 
 from harness.report.charts.draw import draw
 from harness.report.charts.outcome import PANELS, forests
@@ -22,24 +23,10 @@ from harness.report.view import view
 from harness.values.findings import Outcome
 from harness.values.systems import BOUNDS
 
-CASES = {
-    "normal": outcomes.normal,
-    "failed_candidate": outcomes.failed_candidate,
-    "no_generator": outcomes.no_generator,
-    "few_groups": outcomes.few_groups,
-    "factorial": combined.factorial,
-    "several_seeds": outcomes.several_seeds,
-}
-each_case = pytest.mark.parametrize("case", CASES)
-
 
 def only(outcome: Outcome) -> Forest:
     (found,) = forests(view(outcome))
     return found
-
-
-def marks_of(text: str) -> list[Element]:
-    return [element for element in ElementTree.fromstring(text).iter() if element.get("class") == "mark"]
 
 
 @each_case
@@ -49,7 +36,7 @@ def test_every_gain_of_the_tables_is_a_mark(case: str) -> None:
     rows = [row for row in outcome.comparisons if (row.system, row.seed) in labels]
     wanted = {f"{labels[row.system, row.seed]}: {row.measure} {cell_text(comparison_cell(row))}" for row in rows}
     assert wanted
-    told = [str(mark.get("aria-label")) for mark in marks_of(draw(only(outcome)))]
+    told = [str(label) for label in labels_of(ElementTree.fromstring(draw(only(outcome))))]
     assert len(told) == len(rows)
     assert set(told) == wanted
 
@@ -57,13 +44,7 @@ def test_every_gain_of_the_tables_is_a_mark(case: str) -> None:
 @each_case
 def test_the_picture_is_clean_svg_and_the_same_each_time(case: str) -> None:
     found = only(CASES[case]())
-    text = draw(found)
-    assert text == draw(found)
-    assert "style" not in text
-    root = ElementTree.fromstring(text)
-    ids = [element.get("id") for element in root.iter() if element.get("id")]
-    assert len(ids) == len(set(ids))
-    assert all(one and one.startswith("gains-") for one in ids)
+    root = clean(found, "gains-")
     words = " ".join(text for element in root.iter() if (text := element.text) is not None)
     assert all(label in words for label in found.systems)
     assert all(panel.measure in words for panel in found.panels)
@@ -78,7 +59,7 @@ def test_marks_bars_and_margin_lie_on_the_scale_of_their_axis() -> None:
     (band,) = [one for one in root.iter(f"{{{SVG}}}path") if one.get("class") == "f-grid"]
     left, right = xs_of(band)
     middle, unit = (left + right) / 2, (right - left) / 2 / panel.margin
-    uses = [next(mark.iter(f"{{{SVG}}}use")) for mark in marks_of(draw(found))]
+    uses = [next(mark.iter(f"{{{SVG}}}use")) for mark in marks_of(root)]
     assert all(use.get(f"{{{XLINK}}}href") for use in uses)
     places = [(float(str(use.get("x"))) - middle) / unit for use in uses]
     assert places == pytest.approx([mark.gain for mark in panel.marks if mark], abs=1e-4)
@@ -96,7 +77,7 @@ def xs_of(path: Element) -> tuple[float, float]:
 def test_a_gain_that_could_not_be_had_says_so_and_widens_nothing() -> None:
     outcome = outcomes.failed_candidate()
     text = draw(only(outcome))
-    (failed, *_) = [mark for mark in marks_of(text) if "failed" in str(mark.get("aria-label"))]
+    (failed, *_) = [mark for mark in marks_of(ElementTree.fromstring(text)) if "failed" in str(mark.get("aria-label"))]
     assert [one.text for one in failed.iter(f"{{{SVG}}}text")] == ["failed"]
     nan = float("nan")
     rows = tuple(
