@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
 import re
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from loopback import running
 
 REGULAR_BYTES = 10_000
 """Larger files, and those that are no text, are kept as large files."""
@@ -236,15 +236,6 @@ ROUTES: tuple[tuple[str, Any], ...] = (
 )
 
 
-@contextlib.contextmanager
-def hub() -> Iterator[Hub]:
+def hub() -> AbstractContextManager[Hub]:
     """Run the double."""
-    running = Hub()
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield running
-    finally:
-        running.shutdown()
-        running.server_close()
-        thread.join()
+    return running(Hub())

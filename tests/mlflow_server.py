@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from loopback import running
 
 PATIENCE = 120.0
 
@@ -117,15 +119,6 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-@contextlib.contextmanager
-def proxy(address: str) -> Iterator[Proxy]:
+def proxy(address: str) -> AbstractContextManager[Proxy]:
     """Run a proxy before a server."""
-    running = Proxy(address)
-    thread = threading.Thread(target=running.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield running
-    finally:
-        running.shutdown()
-        running.server_close()
-        thread.join()
+    return running(Proxy(address))

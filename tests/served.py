@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import smallsuite
 import tiny
+from loopback import running
 
 from harness.execution.served_system import Found, Served
 from harness.experiments import benchmark
@@ -105,11 +105,5 @@ def serving(systems: Mapping[str, Any] | App, access: Access = Access()) -> Iter
     """A server on a free port of this machine, in a thread of its own."""
     server = Server("127.0.0.1", 0, access, lambda line: None)
     server.open(systems if isinstance(systems, App) else app_of(systems))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

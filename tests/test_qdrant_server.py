@@ -6,13 +6,13 @@ That one searches exactly and has no index, so nothing here speaks of recall or 
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback import running
 from test_stored_vectors import index_of, random_units
 from test_vector_indexes import exact_lists
 
@@ -115,10 +115,8 @@ def test_a_server_that_is_away_or_refuses_is_said_in_a_sentence() -> None:
     assert away[0].startswith(f"Qdrant at http://127.0.0.1:{port} cannot be used (")
     assert "refused" in away[0]
     assert away[1] == "start it, or correct 'address'"
-    with HTTPServer(("127.0.0.1", 0), _Refusing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with running(HTTPServer(("127.0.0.1", 0), _Refusing)) as server:
         refused = registry.unusable(RULE.model_copy(update={"address": f"http://127.0.0.1:{server.server_port}"}), 8)
-        server.shutdown()
     assert refused is not None
     assert refused[0].endswith("refuses (401 Unauthorized)")
     assert refused[1] == "set QDRANT_API_KEY in the environment"
