@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,14 @@ def dataset() -> Dataset:
     return load_dataset(DatasetSpec.model_validate({**SUITE["dataset"], "path": str(FOLDER)}), "test")
 
 
+@cache
+def words() -> list[str]:
+    """Every word of its documents and queries, for the vocabulary of a model."""
+    texts = [document.content for document in dataset().documents.values()]
+    texts += [query.text for split in dataset().splits.values() for query in split.queries.values()]
+    return sorted({word for text in texts for word in re.findall(r"\w+", text.lower())})
+
+
 class Pretender(SynchronousExecutor):
     """An executor that writes what it was asked for instead of doing it; `trouble` may raise before it does."""
 
@@ -80,3 +91,17 @@ def failing(name: str, seed: int | None = None) -> Callable[[str, Request], None
             raise StageFailed(f"{name}: the machine may be out of memory")
 
     return trouble
+
+
+def later(work: Callable[[], Cost]) -> Future[Cost]:
+    """Do some work in a thread: the future of its cost, or of what it raises."""
+    future: Future[Cost] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future

@@ -49,25 +49,19 @@ class Threads:
         return Resources(self.jobs)
 
     def submit(self, request: Request, progress: Progress) -> Future[Cost]:
-        future: Future[Cost] = Future()
         with self.lock:
             self.flying += 1
             self.begun.append((request.stage, self.flying, request.beside))
-        threading.Thread(target=self._work, args=(future, request, progress), daemon=True).start()
-        return future
 
-    def _work(self, future: Future[Cost], request: Request, progress: Progress) -> None:
-        time.sleep(0.002)
-        try:
-            cost: Any = self.planted.run(request, progress)
-        except BaseException as error:
-            cost = error
-        with self.lock:
-            self.flying -= 1
-        if isinstance(cost, BaseException):
-            future.set_exception(cost)
-        else:
-            future.set_result(cost)
+        def work() -> Cost:
+            time.sleep(0.002)
+            try:
+                return self.planted.run(request, progress)
+            finally:
+                with self.lock:
+                    self.flying -= 1
+
+        return pocket.later(work)
 
     def cancel(self) -> None:
         raise AssertionError("nothing fails here")

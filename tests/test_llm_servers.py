@@ -1,5 +1,6 @@
 """Every role against every server's convention; what is refused is left out, remembered, told; usage; errors in 200."""
 
+# ruff: noqa: F811 (a fixture of another module is a parameter here)
 from __future__ import annotations
 
 import json

@@ -1,5 +1,6 @@
 """Tokens are counted by the convention of each server, and what they cost."""
 
+# ruff: noqa: F811 (a fixture of another module is a parameter here)
 from __future__ import annotations
 
 from pathlib import Path

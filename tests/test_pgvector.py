@@ -1,5 +1,6 @@
 """pgvector in a real PostgreSQL server, which a package brings."""
 
+# ruff: noqa: F811 (a fixture of another module is a parameter here)
 from __future__ import annotations
 
 import warnings
@@ -8,10 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 from test_stored_vectors import index_of, random_units
-from test_vector_indexes import DEPTH, LEAST, exact_lists, recall, silent
+from test_vector_indexes import COUNT, DEPTH, DIMENSIONS, LEAST, dense, exact_lists, recall, silent  # noqa: F401
 
 from harness.indexes import registry
 from harness.indexes.pgvector_index import PgSearcher
@@ -21,7 +21,6 @@ from harness.models.search import DenseIndex
 from harness.suite.vector_indexes import METHODS, VectorIndex
 
 pytestmark = pytest.mark.pgvector
-COUNT, DIMENSIONS = 900, 32
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +34,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("PGUSER", str(parts.username))
         yield f"postgresql://{parts.path}?{parts.query}"
     server.cleanup()
-
-
-@pytest.fixture(scope="module", params=["unit", "long"])
-def dense(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DenseIndex:
-    vectors = random_units(COUNT, DIMENSIONS)
-    if request.param == "long":
-        vectors *= np.random.default_rng(1).uniform(0.5, 2, (COUNT, 1)).astype(np.float32)
-    return index_of(tmp_path_factory.mktemp(request.param), vectors, "float32")
 
 
 def built(dense: DenseIndex, folder: Path, rule: VectorIndex) -> Built:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import pocket
 import pytest
@@ -34,34 +33,29 @@ class Threads(Pretender):
         self.ended: list[Path] = []
         self.submitted: list[Path] = []
         self.cancelled = False
-        self.changed = threading.Condition()
+        self.lock = threading.Lock()
 
     def resources(self) -> Resources:
         return Resources(jobs=3)
 
     def submit(self, request: Request, progress: Progress) -> Future[Cost]:
-        future: Future[Cost] = Future()
-        with self.changed:
+        with self.lock:
             self.submitted.append(request.out)
             self.flying += 1
             self.most = max(self.most, self.flying)
-        threading.Thread(target=self._work, args=(future, request, progress, self.flying), daemon=True).start()
-        return future
+            place = self.flying
 
-    def _work(self, future: Future[Cost], request: Request, progress: Progress, place: int) -> None:
-        # The first of three waits longest; by then the others are in flight.
-        time.sleep(0.004 * (4 - place))
-        with self.changed:
-            try:
-                cost: Any = self.run(request, progress)
-            except BaseException as error:
-                cost = error
-            self.ended.append(request.out)
-            self.flying -= 1
-        if isinstance(cost, BaseException):
-            future.set_exception(cost)
-        else:
-            future.set_result(cost)
+        def work() -> Cost:
+            # The first of three waits longest; by then the others are in flight.
+            time.sleep(0.004 * (4 - place))
+            with self.lock:
+                try:
+                    return self.run(request, progress)
+                finally:
+                    self.ended.append(request.out)
+                    self.flying -= 1
+
+        return pocket.later(work)
 
     def cancel(self) -> None:
         self.cancelled = True

@@ -50,10 +50,7 @@ class Models(NamedTuple):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    dataset = pocket.dataset()
-    texts = [document.content for document in dataset.documents.values()]
-    texts += [query.text for split in dataset.splits.values() for query in split.queries.values()]
-    words = sorted({word for text in texts for word in re.findall(r"\w+", text.lower())})
+    words = pocket.words()
     folder = tmp_path_factory.mktemp("models")
     return Models(tiny.bi_encoder(folder / "bi", words), tiny.cross_encoder(folder / "cross", words, seed=3))
 

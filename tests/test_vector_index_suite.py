@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pocket
@@ -31,11 +30,7 @@ INDEXES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def changes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    dataset = pocket.dataset()
-    texts = [document.content for document in dataset.documents.values()]
-    texts += [query.text for split in dataset.splits.values() for query in split.queries.values()]
-    words = sorted({word for text in texts for word in re.findall(r"\w+", text.lower())})
-    encoder = tiny.bi_encoder(tmp_path_factory.mktemp("models") / "bi", words)
+    encoder = tiny.bi_encoder(tmp_path_factory.mktemp("models") / "bi", pocket.words())
     return {
         "pipeline": {"retriever": {"model": str(encoder), "max_length": 48}, "generator": None, "depth": 10},
         "candidates": {name: {"pipeline": {"retriever": rule}} for name, rule in INDEXES.items()},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,7 @@ def changes_of(encoder: Path, splade: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def changes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    dataset = pocket.dataset()
-    texts = [document.content for document in dataset.documents.values()]
-    texts += [query.text for split in dataset.splits.values() for query in split.queries.values()]
-    words = sorted({word for text in texts for word in re.findall(r"\w+", text.lower())})
+    words = pocket.words()
     root = tmp_path_factory.mktemp("models")
     return changes_of(tiny.bi_encoder(root / "bi", words), tiny.sparse_encoder(root / "splade", words))
 
