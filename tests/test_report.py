@@ -20,9 +20,9 @@ from syrupy.assertion import SnapshotAssertion
 from harness import report
 from harness.report import format as fmt
 from harness.report.content import costs
+from harness.report.content.candidates import by_candidate
 from harness.report.content.outcome import quality
 from harness.report.content.reading import warnings
-from harness.report.content.summary import by_candidate
 from harness.report.model import Cell, Column, Table
 from harness.report.render.markdown import outcome_pictures, render_markdown
 from harness.report.render.templates import escaped, fenced

@@ -41,6 +41,13 @@ def test_aftermath_on_a_terminal(snapshot: SnapshotAssertion) -> None:
         assert block == snapshot(name=name)
 
 
+def test_a_terminal_says_what_an_average_hides_once() -> None:
+    text = " ".join(shown(lambda console: render(built.outcome(), console)).split())
+    assert contents(built.outcome()).cautions
+    for line in contents(built.outcome()).cautions:
+        assert text.count(line) == 1
+
+
 def test_aftermath_in_markdown(snapshot: SnapshotAssertion) -> None:
     text = render_markdown(built.outcome(), outcome_pictures(built.outcome(), "charts"))
     whole_tables(text)
@@ -100,7 +107,7 @@ def test_a_winner_on_average_that_loses_a_slice_is_said_so_at_once() -> None:
         "(-0.061 [-0.102, -0.021] on 58 queries)."
     )
     made = contents(built.outcome())
-    assert made.warnings[0] == said
+    assert made.cautions[0] == said
     (slices,) = (section for section in made.after if section.slug == "slices")
     assert slices.sentences == (said,)
     assert fmt.cell_text(slices.tables[0].rows[0][1]) == "query kind: keyword"
@@ -110,7 +117,7 @@ def test_a_winner_on_average_that_loses_a_slice_is_said_so_at_once() -> None:
 
 def test_a_loser_on_average_is_not_said_to_win() -> None:
     lost = tuple(row.model_copy(update={"verdict": "inconclusive"}) for row in built.outcome().comparisons)
-    (said, *_) = contents(built.outcome(comparisons=lost)).warnings
+    (said, *_) = contents(built.outcome(comparisons=lost)).cautions
     assert said.startswith("On ndcg@10, retriever (seed 0) regressed on the slice query kind: keyword")
 
 

@@ -1,4 +1,4 @@
-"""The headline of a report says no more than the verdicts do."""
+"""The headline of a report says what the verdicts do, and no more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.content.subjects import Subject
+from harness.report.content.subjects import Subject, unimproved
 from harness.report.content.summary import summarise
 from harness.report.view import view
 from harness.values.findings import Outcome
@@ -104,6 +104,7 @@ def verdicts(outcome: Outcome, family: str, **by_system: Any) -> Outcome:
 
 OPEN = {"difference": 0.004, "low": -0.01, "high": 0.018, "verdict": "inconclusive"}
 LOSS = {"difference": -0.2, "low": -0.3, "high": -0.1, "verdict": "regressed"}
+EQUAL = {"difference": 0.001, "low": -0.004, "high": 0.006, "verdict": "equivalent"}
 
 
 def test_the_answer_names_the_best_setting_and_what_improves_on_it() -> None:
@@ -141,6 +142,53 @@ def test_a_baseline_row_can_be_the_setting_that_no_training_improves_on() -> Non
     assert any("chosen on dev, is hybrid (ndcg@10 +0.027" in line for line in said.rest)
 
 
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        (LOSS, "regressed against hybrid, which trains nothing: ndcg@10 by -0.200 [-0.300, -0.100]."),
+        (EQUAL, "is equivalent to hybrid, which trains nothing."),
+        (OPEN, "is not shown to improve on hybrid, which trains nothing."),
+    ],
+)
+def test_the_headline_says_of_a_training_what_its_verdict_against_a_setting_says(over: Any, said: str) -> None:
+    base = verdicts(combined.with_settings(), "gain", **{combined.LATE: LOSS}, retriever=OPEN)
+    base = verdicts(base, "untrained", staged=over)
+    best = BestUntrained(system="hybrid", measure="ndcg@10", means={"hybrid": 0.7})
+    first = summarise(view(base.model_copy(update={"best_untrained": best}))).first
+    assert first == f"staged (seed 0) improved on untuned, but {said}"
+
+
+@pytest.mark.parametrize(
+    ("staged", "late", "said"),
+    [
+        (LOSS, LOSS, "Each of 2 candidates regressed against untuned."),
+        (EQUAL, EQUAL, "Each of 2 candidates is equivalent to untuned."),
+        (EQUAL, LOSS, "No candidate is shown to improve on untuned."),
+        (OPEN, LOSS, "No candidate is shown to improve on untuned."),
+        (LOSS, None, "staged (seed 0) regressed against untuned: ndcg@10 by -0.200 [-0.300, -0.100]."),
+        (EQUAL, None, "staged (seed 0) is equivalent to untuned."),
+        (OPEN, None, "No candidate is shown to improve on untuned."),
+    ],
+)
+def test_where_none_improved_the_headline_says_what_all_did(staged: Any, late: Any, said: str) -> None:
+    base = verdicts(combined.with_settings(), "gain", staged=staged, **{combined.LATE: late})
+    rows = tuple(row for row in base.comparisons if row.system != "retriever")
+    assert summarise(view(base.model_copy(update={"comparisons": rows}))).first == said
+
+
+def test_candidates_that_differ_against_a_setting_are_counted() -> None:
+    (row, *_) = outcomes.gains("retriever")
+    lost, same, unclear = ([row.model_copy(update=change)] for change in (LOSS, EQUAL, OPEN))
+    assert unimproved([lost, unclear, same], "bm25") == (
+        "none is shown to improve on bm25, and 1 of 3 regressed against it"
+    )
+    assert unimproved([lost, lost], "bm25") == "each regressed against bm25"
+    assert unimproved([same, same], "bm25") == "each is equivalent to bm25"
+    assert unimproved([same, unclear], "bm25") == "none is shown to improve on bm25"
+    mixed = [*unclear, row.model_copy(update={**LOSS, "measure": "utility"})]
+    assert unimproved([mixed], "bm25") == "regressed against bm25: utility by -0.200 [-0.300, -0.100]"
+
+
 def test_a_single_setting_that_improved_is_not_called_a_tuning() -> None:
     base = verdicts(combined.with_settings(), "gain", retriever=OPEN, staged=LOSS)
     said = summarise(view(base))
@@ -172,7 +220,10 @@ def test_no_headline_sells_a_training_that_a_setting_may_equal(gains: tuple[Any,
     said = summarise(view(base))
     for name, row in zip(("retriever (seed 0)", "staged (seed 0)"), over, strict=True):
         if row["verdict"] != "improved" and name in said.first:
-            assert "not shown to improve on late-interaction" in said.first
+            lost = row["verdict"] == "regressed"
+            assert ("regressed against" if lost else "shown to improve on") + " late-interaction" in said.first or (
+                "none is shown to improve on late-interaction" in said.first
+            )
             assert not said.first.startswith("Tuning")
 
 

@@ -338,15 +338,26 @@ def test_a_candidate_that_trains_nothing_has_ratios_like_any_other() -> None:
     assert "it has no build cost" in row.reason
 
 
-@pytest.mark.parametrize("low", [-0.01, 0.01])
-def test_a_training_pays_only_beyond_what_a_setting_gains(low: float) -> None:
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "beyond", "said"),
+    [
+        (0.03, -0.01, 0.07, "inconclusive", "it is not shown to improve on late, which trains nothing"),
+        (0.03, 0.01, 0.07, "improved", ""),
+        (-0.06, -0.1, -0.02, "regressed", "it regressed against late, which trains nothing"),
+        (0.0, -0.001, 0.001, "equivalent", "it is equivalent to late, which trains nothing"),
+    ],
+)
+def test_a_training_pays_only_beyond_what_a_setting_gains(
+    difference: float, low: float, high: float, beyond: str, said: str
+) -> None:
     """Against `untuned` it gains the same; only against the best setting it does or does not."""
     tuned = system(dollars=4.0, role="candidate", tunes=("retriever",))
-    rows = [gain(0.1, 0.05, 0.2), gain(0.03, low, 0.07, family="untrained")]
+    rows = [gain(0.1, 0.05, 0.2), gain(difference, low, high, family="untrained")]
     (row,) = roi([UNTUNED, tuned], rows, WORTH, best_untrained="late")
-    assert row.beyond == ("improved" if low > 0 else "inconclusive")
-    assert (row.break_even is not None) == (low > 0)
-    assert ("it is not shown to improve on late, which trains nothing" in row.reason) == (low < 0)
+    assert row.beyond == beyond
+    assert (row.break_even is None) == bool(said)
+    assert ("late, which trains nothing" in row.reason) == bool(said)
+    assert said in row.reason
     assert row.per_dollar == pytest.approx(0.025)
 
 

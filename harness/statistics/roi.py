@@ -192,11 +192,12 @@ class _Reckoning:
         return _until_paid(row, once, added_per_1000 / 1000, price)
 
     def _instead(self, row: Comparison) -> str:
-        """Return why a setting may do as well as this training, or nothing."""
+        """Return how this training compares with the best setting, if it does not improve on it."""
         verdict = self.beyond.get((_key(row), row.measure))
         if verdict is None or verdict == "improved":
             return ""
-        return f"it is not shown to improve on {self.setting}, which trains nothing"
+        said = {"regressed": "it regressed against", "equivalent": "it is equivalent to"}
+        return f"{said.get(verdict, 'it is not shown to improve on')} {self.setting}, which trains nothing"
 
     def _price(self, row: Comparison, *, cheaper: bool) -> float | None:
         """Return the dollars for a unit of the gain: 0 if a cheaper system pays without a gain, None if not known."""

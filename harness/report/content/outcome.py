@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from harness.report import format as fmt
 from harness.report.content import (
+    candidates,
     costs,
     details,
     effects,
@@ -40,6 +41,7 @@ class Contents:
     """Sentences and tables, in the order in which a reader wants them; a table with nothing in it is left out.
 
     `synthetic` is the first line of the report: that a model wrote the questions, and how many a person has seen.
+    `cautions` are losses that an average hides. Sections of `after` say them, too.
     """
 
     synthetic: str
@@ -47,6 +49,7 @@ class Contents:
     subject: str
     headline: Headline
     by_candidate: tuple[str, ...]
+    cautions: tuple[str, ...]
     warnings: tuple[str, ...]
     answer: tuple[Table, ...]
     after: tuple[Section, ...]
@@ -69,8 +72,9 @@ def contents(outcome: Outcome) -> Contents:
         title=outcome.title or outcome.suite,
         subject=_subject(seen),
         headline=summary.summarise(seen),
-        by_candidate=summary.by_candidate(seen),
-        warnings=(*extras.cautions(seen), *reading.warnings(seen)),
+        by_candidate=candidates.by_candidate(seen),
+        cautions=extras.cautions(seen),
+        warnings=reading.warnings(seen),
         answer=present(
             quality(seen),
             untrained.changes(seen),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from harness.report import format as fmt
-from harness.report.content.summary import recited
+from harness.report.content.candidates import recited
 from harness.report.view import BASELINE, View, identical_words
 from harness.text.decimals import finite
 

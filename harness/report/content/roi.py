@@ -17,6 +17,12 @@ from harness.values.gains import Roi
 from harness.values.insights import Prediction
 
 Row = TypeVar("Row", Prediction, Roi)
+NOT_SHOWN = ("is not shown to improve on", "are not shown to improve on")
+AGAINST = {
+    "equivalent": ("is equivalent to", "are equivalent to"),
+    "regressed": ("regressed against", "regressed against"),
+}
+"""Verbs for one and for several trained systems that do not improve on the best without training, by verdict."""
 
 
 def sections(view: View) -> tuple[Section, ...]:
@@ -162,14 +168,20 @@ def _fronts(outcome: Outcome) -> Iterable[str]:
 
 
 def _not_beyond(outcome: Outcome, rows: Iterable[Roi]) -> str:
-    """Return which trained systems of the front may gain no more than the best system without training."""
+    """Return which trained systems of the front do not improve on the best system without training."""
     best = outcome.best_untrained
     others = [row for row in rows if row.front and row.beyond not in (None, "improved")]
     if not others or best is None:
         return ""
-    names = fmt.listed(fmt.first([row_label(outcome, row.system, row.seed) for row in others]))
-    verb = "is" if len(others) == 1 else "are"
-    return f" Of the front, {names} {verb} not shown to improve on {best.system}, which trains nothing."
+    said: dict[tuple[str, str], list[str]] = {}
+    for row in others:
+        label = row_label(outcome, row.system, row.seed)
+        said.setdefault(AGAINST.get(row.beyond or "", NOT_SHOWN), []).append(label)
+    parts = [
+        f"{fmt.listed(fmt.first(names))} {singular if len(names) == 1 else plural} {best.system}"
+        for (singular, plural), names in said.items()
+    ]
+    return f" Of the front, {fmt.listed(parts)}, which trains nothing."
 
 
 def _by_measure(rows: Iterable[Row]) -> Iterable[tuple[str, list[Row]]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from harness.report import format as fmt
@@ -13,6 +14,7 @@ from harness.values.effects import RecipeClaim
 from harness.values.findings import Comparison, SystemInfo
 
 Tested = Comparison | RecipeClaim
+VERBS = {"regressed": "regressed against", "equivalent": "is equivalent to"}
 
 
 class Subject(NamedTuple):
@@ -95,3 +97,38 @@ def paying(tested: Sequence[Subject]) -> list[Subject]:
 def recommended(tested: Sequence[Subject]) -> list[Subject]:
     """Return the candidates that paid, best first, without trainings that a setting may make up for."""
     return [one for one in paying(tested) if not one.outdone]
+
+
+def counts(rows: Iterable[Tested]) -> str:
+    """Return how often each verdict was given: ``2 improved and 1 inconclusive``."""
+    return fmt.listed([f"{number} {word}" for word, number in Counter(str(row.verdict) for row in rows).items()])
+
+
+def verb(rows: Sequence[Sequence[Tested]]) -> str:
+    """Return what candidates without an improvement all did to the baseline of these verdicts.
+
+    One that lost on a measure regressed, whatever its other measures say. Empty if the candidates differ, or if the
+    verdicts leave it open.
+    """
+    standings = {_standing(one) for one in rows}
+    return VERBS.get(standings.pop(), "") if len(standings) == 1 else ""
+
+
+def losses(rows: Sequence[Tested]) -> str:
+    """Return what a candidate lost, as the end of a sentence: ``: ndcg@10 by -0.167 [-0.320, -0.015]``; or nothing."""
+    lost = [f"{row.measure} by {numbers(row)}" for row in rows if row.verdict == "regressed"]
+    return f": {fmt.listed(lost)}" if lost else ""
+
+
+def unimproved(rows: Sequence[Sequence[Tested]], baseline: str) -> str:
+    """Return how candidates compare with a baseline on which none improves, without the subject of the sentence."""
+    each, shown = ("", "is not shown") if len(rows) == 1 else ("each ", "none is shown")
+    if common := verb(rows):
+        return f"{each}{common} {baseline}" + (losses(rows[0]) if len(rows) == 1 else "")
+    worse = sum(_standing(one) == "regressed" for one in rows)
+    return f"{shown} to improve on {baseline}" + (f", and {worse} of {len(rows)} regressed against it" if worse else "")
+
+
+def _standing(rows: Sequence[Tested]) -> str:
+    verdicts = {row.verdict for row in rows}
+    return "regressed" if "regressed" in verdicts else "equivalent" if verdicts == {"equivalent"} else ""

@@ -1,30 +1,35 @@
-"""The answer in words: the summary of a report, and a sentence for each candidate.
+"""The answer in words: what to change, how certain that is, and at what cost.
 
-The sentences say no more than the verdicts do. They are built once; every rendering shows the same ones.
+The sentences say what the verdicts do, and no more. They are built once; every rendering shows the same ones.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from harness.report import format as fmt
-from harness.report.content import effects, recipes, untrained
-from harness.report.content.subjects import Subject, Tested, best_setting, numbers, paying, recommended, subjects
+from harness.report.content import untrained
+from harness.report.content.subjects import (
+    Subject,
+    Tested,
+    best_setting,
+    counts,
+    losses,
+    numbers,
+    paying,
+    recommended,
+    subjects,
+    unimproved,
+    verb,
+)
 from harness.report.model import Headline, Tone
-from harness.report.view import BASELINE, View, identical, row_label
-from harness.statistics.alike import answers_only
+from harness.report.view import BASELINE, View
 from harness.text import decimals
 from harness.text.decimals import finite
 from harness.values.effects import RecipeClaim
 from harness.values.findings import Comparison, SystemInfo
 
 MOST_NAMED = 3
-MOST_SENTENCES = 8
-FAILS_A_GATE = ("regressed", "failed", "missing")
-
-
-# ---- the summary: what to change, how certain that is, at what cost
 
 
 def summarise(view: View) -> Headline:
@@ -41,9 +46,7 @@ def summarise(view: View) -> Headline:
     if not paid:
         all_regressed = all(one.on("regressed") for one in tested)
         tone: Tone = "regressed" if all_regressed else "inconclusive"
-        mixed = " without a loss on another measure" if any(one.on("improved") for one in tested) else ""
-        first = f"No candidate is shown to improve on {BASELINE}{mixed}."
-        return Headline(tone, first, (*_verdicts(view, tested), _spent(tested), *settings, *tail))
+        return Headline(tone, _none_paid(tested), (*_verdicts(view, tested), _spent(tested), *settings, *tail))
     worth = recommended(tested)
     if not worth:
         first = f"{_who(paid, tested)} improved on {BASELINE}, {_outdone(view, paid)}."
@@ -53,14 +56,25 @@ def summarise(view: View) -> Headline:
     return Headline("improved", _recommended(view, best, paid, tested), rest)
 
 
+def _none_paid(tested: Sequence[Subject]) -> str:
+    """Return what the verdicts say of all candidates; where they differ or are open, that none improved."""
+    if any(one.on("improved") for one in tested):
+        return f"No candidate is shown to improve on {BASELINE} without a loss on another measure."
+    common = verb([one.rows for one in tested])
+    if not common:
+        return f"No candidate is shown to improve on {BASELINE}."
+    if len(tested) == 1:
+        return f"{tested[0].label} {common} {BASELINE}{losses(tested[0].rows)}."
+    return f"Each of {len(tested)} candidates {common} {BASELINE}."
+
+
 def _who(paid: Sequence[Subject], tested: Sequence[Subject]) -> str:
     return paid[0].label if len(paid) == 1 else f"{len(paid)} of {len(tested)} candidates"
 
 
 def _outdone(view: View, paid: Sequence[Subject]) -> str:
-    """Return that a setting may do as well as these trained candidates."""
-    shown = "but is not shown" if len(paid) == 1 else "but none is shown"
-    return f"{shown} to improve on {best_setting(view)}, which trains nothing"
+    """Return how these trained candidates compare with the best setting, on which none of them improves."""
+    return f"but {unimproved([one.beyond for one in paid], f'{best_setting(view)}, which trains nothing')}"
 
 
 def _most(paid: Sequence[Subject]) -> str:
@@ -121,11 +135,7 @@ def _verdicts(view: View, subjects: Sequence[Subject]) -> Iterable[str]:
     for measure in view.gated:
         rows = [row for one in subjects for row in one.rows if row.measure == measure]
         if rows:
-            yield f"On {measure}, of {fmt.counted(len(rows), 'candidate')}: {_counts(rows)}{_detectable(rows)}."
-
-
-def _counts(rows: Iterable[Tested]) -> str:
-    return fmt.listed([f"{number} {word}" for word, number in Counter(str(row.verdict) for row in rows).items()])
+            yield f"On {measure}, of {fmt.counted(len(rows), 'candidate')}: {counts(rows)}{_detectable(rows)}."
 
 
 def _detectable(rows: Iterable[Tested]) -> str:
@@ -175,116 +185,9 @@ def _certainty(tested: Sequence[Subject]) -> str:
     recipes = any(isinstance(row, RecipeClaim) for row in rows)
     trained = any(one.info.tunes for one in tested)
     about = "the recipes" if recipes else "these checkpoints, not about their recipes"
-    counts = [fmt.over(*pair) for pair in dict.fromkeys((row.n_queries, row.n_groups) for row in rows if row.n_queries)]
-    sizes = f" ({fmt.listed(counts)})" if counts else ""
+    over = [fmt.over(*pair) for pair in dict.fromkeys((row.n_queries, row.n_groups) for row in rows if row.n_queries)]
+    sizes = f" ({fmt.listed(over)})" if over else ""
     return (
         f"The intervals hold for all these comparisons together{sizes}"
         f"{f'; the verdicts are about {about}' if trained else ''}."
     )
-
-
-# ---- each candidate in a sentence
-
-
-def by_candidate(view: View) -> tuple[str, ...]:
-    """Return what came of the candidates: a sentence for each, or counts where there are many."""
-    if not view.candidates:
-        return ("This outcome has no candidates, only baseline rows.", *_regressions(view))
-    if not view.gains:
-        return ("No gain was tested: the suite gates no measure that was run.", *_regressions(view))
-    few = len(_unclaimed(view)) <= MOST_SENTENCES
-    return (
-        *recipes.sentences(view),
-        *([_candidate(view, info) for info in recited(view)] if few else _by_measure(view)),
-        *effects.sentences(view),
-        *_stronger_baseline(view),
-        *_regressions(view),
-    )
-
-
-def recited(view: View) -> list[SystemInfo]:
-    """Return the candidates that have a sentence each: few, and without a verdict on their recipe."""
-    apart = _unclaimed(view)
-    return apart if view.gains and len(apart) <= MOST_SENTENCES else []
-
-
-def _unclaimed(view: View) -> list[SystemInfo]:
-    claimed = {claim.system for claim in view.outcome.recipe_claims if claim.verdict}
-    return [info for info in view.candidates if info.name not in claimed]
-
-
-def _by_measure(view: View) -> Iterable[str]:
-    for measure in view.gated:
-        rows = [row for info in view.candidates if (row := view.gain(info, measure))]
-        if rows:
-            yield f"{measure}: of {len(view.candidates)} candidates with their seeds, {_counts(rows)}."
-
-
-def _candidate(view: View, info: SystemInfo) -> str:
-    nothing = "" if info.tunes else "trains nothing and "
-    built = f"It {nothing}took {fmt.build_cost(info.build_seconds, info.build_dollars)} to build."
-    if info.failed:
-        return f"{info.label} failed: {fmt.bare(info.failed)}."
-    if info.stopped:
-        return f"{info.label} was {info.stopped}. {built}"
-    rows = [row for name in view.gated if (row := view.gain(info, name))]
-    same = [_same(what, other) for what, other in identical(info)]
-    alike = [what for what, other in identical(info) if other == BASELINE and what != "weights"]
-    own = "answers" if answers_only(info) else "rankings"
-    if own in alike and not any(row.difference for row in rows):
-        because = [_same(what, other) for what, other in identical(info) if what == "weights"]
-        no_op = f"{info.label} is a no-op: its {fmt.listed(alike)} are identical to those of {BASELINE}."
-        return " ".join([no_op, *because, built])
-    if not rows:
-        return " ".join([f"{info.label} has no gain on a gated measure.", *same, built])
-    return " ".join([f"{info.label}: {'; '.join(map(_gain, rows))}.", *same, built])
-
-
-def _same(what: str, other: str) -> str:
-    idle = ": training changed nothing" if what == "weights" and BASELINE in other else ""
-    return f"Its {what} are identical to those of {other}{idle}."
-
-
-def _gain(row: Comparison) -> str:
-    """Return a verdict with its number."""
-    over = fmt.over(row.n_queries, row.n_groups)
-    if row.verdict in ("improved", "regressed"):
-        return f"{row.measure} {row.verdict} by {numbers(row)} against {BASELINE} on {over}"
-    if row.verdict == "equivalent":
-        margin = f"within the margin of {decimals.fixed(row.margin)}"
-        return f"{row.measure} is equivalent to {BASELINE}: {numbers(row)}, {margin}, on {over}"
-    if row.verdict == "inconclusive":
-        least = finite(row.detectable)
-        detectable = f"; minimum detectable effect {decimals.fixed(least)}" if least is not None else ""
-        return f"{row.measure} is inconclusive: {numbers(row)} on {over}{detectable}{_because(row)}"
-    return f"{row.measure}: {row.verdict}{_because(row)}"
-
-
-def _because(row: Comparison) -> str:
-    return f" ({fmt.bare(row.reason)})" if row.reason else ""
-
-
-def _stronger_baseline(view: View) -> Iterable[str]:
-    """Return a sentence if a system that needs no tuning scores above every candidate."""
-    measure = view.gated[0]
-    means = [(mean, info) for info in view.deployable() if (mean := view.mean(info, measure)) is not None]
-    ours = [mean for mean, info in means if info.role == "candidate"]
-    others = [(mean, info.label) for mean, info in means if info.role == "baseline" and info.name != BASELINE]
-    if ours and others and max(others)[0] > max(ours) and max(others)[1] != best_setting(view):
-        mean, label = max(others)
-        yield (
-            f"{label}, a baseline row that needs no tuning, scores {decimals.fixed(mean)} on {measure}, above every "
-            f"candidate (best: {decimals.fixed(max(ours))}); this difference was not tested (exploratory)."
-        )
-
-
-def _regressions(view: View) -> Iterable[str]:
-    """Return what became of the accepted scores, if they were compared with."""
-    rows = [row for row in view.outcome.comparisons if row.family == "regression"]
-    if rows:
-        yield f"Against the accepted scores, by system and gated measure: {_counts(rows)}."
-    for row in rows:
-        if row.verdict in FAILS_A_GATE:
-            change = "" if finite(row.difference) is None else f" by {numbers(row)}"
-            label = row_label(view.outcome, row.system, row.seed)
-            yield f"{label}: {row.verdict} on {row.measure}{change}{_because(row)}."

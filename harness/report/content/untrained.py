@@ -34,7 +34,8 @@ def sentences(view: View, tested: Sequence[Subject]) -> Iterable[str]:
 def _parts(rows: Sequence[tuple[str, Tested]]) -> Iterable[str]:
     better = sorted((pair for pair in rows if pair[1].verdict == "improved"), key=_difference, reverse=True)
     worse = [label for label, row in rows if row.verdict == "regressed"]
-    rest = [label for label, row in rows if row.verdict not in ("improved", "regressed")]
+    same = [label for label, row in rows if row.verdict == "equivalent"]
+    rest = [label for label, row in rows if row.verdict not in ("improved", "equivalent", "regressed")]
     if len(better) == len(rows) > 1:
         yield f"all {len(rows)} improve on it, {better[0][0]} most, by {numbers(better[0][1])}"
     elif len(better) == 1:
@@ -42,10 +43,12 @@ def _parts(rows: Sequence[tuple[str, Tested]]) -> Iterable[str]:
     elif better:
         named = fmt.listed(fmt.first([f"{label} ({numbers(row)})" for label, row in better]))
         yield f"{named} improve on it"
-    if not better and len(rows) > 1:
+    if rest and not better and len(rows) > 1:
         yield f"none of {len(rows)} is shown to improve on it"
     elif rest:
         yield f"{fmt.listed(fmt.first(rest))} {_verb(rest, 'is', 'are')} not shown to improve on it"
+    if same:
+        yield f"{fmt.listed(fmt.first(same))} {_verb(same, 'is', 'are')} equivalent to it"
     if worse:
         yield f"{fmt.listed(fmt.first(worse))} {_verb(worse, 'is', 'are')} worse"
 

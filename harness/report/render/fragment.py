@@ -90,6 +90,7 @@ def outcome_fragment(outcome: Outcome) -> str:
     seen, report = view(outcome), contents(outcome)
     margins = {row.measure: row.margin for row in outcome.comparisons}
     ids, costs = _Ids(outcome.suite, outcome.created), scatters(seen)
+    mind = (*report.cautions, *report.warnings)
     shown, cost = (
         ids.tables((table for table in report.answer if (table.name == COST) == wanted), margins)
         for wanted in (False, True)
@@ -104,7 +105,7 @@ def outcome_fragment(outcome: Outcome) -> str:
             folded=True,
         ),
         Block("Each candidate in a sentence", report.by_candidate, folded=True),
-        Block("Keep in mind", report.warnings) if report.warnings else Block(),
+        Block("Keep in mind", mind) if mind else Block(),
     ]
     return _rendered(blocks, [report.synthetic], report.title, report.subject, report.headline, MORE)
 
