@@ -39,6 +39,7 @@ def test_what_has_no_one_form_is_refused(value: object) -> None:
         digest_of(value)
 
 
+<<<<<<< HEAD
 def test_a_folder_is_its_names_and_contents(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
@@ -52,3 +53,8 @@ def test_a_folder_is_its_names_and_contents(tmp_path: Path) -> None:
     (two / "in" / "b.txt").rename(two / "in" / "a.txt")
     (two / "in" / "a.txt").write_bytes(b"other")
     assert digest_folder(one) != digest_folder(two)
+=======
+def test_a_file_is_its_content(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"same")
+    assert digest_file(tmp_path / "a.txt") == hashlib.sha256(b"same").hexdigest()
+>>>>>>> d56a1be (Tell a stop from a library that keeps the interpreter)

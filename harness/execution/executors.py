@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Protocol
 
 from harness.errors import ConfigError, HarnessError, Problem, StageFailed, nearest
 from harness.execution.environments import Environment
+from harness.execution.pauses import Pauses
 from harness.llm.services import Services, using
 from harness.planning.graph import PlannedCall
 from harness.planning.resources import Resources
@@ -66,6 +67,7 @@ class Request(NamedTuple):
 class Cost(NamedTuple):
     """What a call took: wall seconds of the stage itself, peak resident memory in MB, and what it counted.
 
+    Seconds in which the process was stopped do not count; see `pauses`.
     `share` is that of the machine which it had.
     """
 
@@ -177,9 +179,12 @@ def perform(request: Request, progress: Progress) -> Cost:
     """Run a request in this process."""
     function, spec_class = load(request.function), load(request.spec_class)
     started = time.perf_counter()
-    with using(request.services):
+    with using(request.services), Pauses() as pauses:
         usage = function(spec_class.model_validate(request.spec), request.inputs, request.out, request.seed, progress)
-    return Cost(time.perf_counter() - started, _peak_mb(), usage)
+    seconds = time.perf_counter() - started
+    if pauses.seconds:
+        usage = usage._replace(notes={**usage.notes, "seconds in which the process was stopped": round(pauses.seconds)})
+    return Cost(seconds - pauses.seconds, _peak_mb(), usage)
 
 
 def load(reference: str) -> Any:
