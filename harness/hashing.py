@@ -31,12 +31,6 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest_folder(folder: Path) -> str:
-    """Return one digest of all files below a folder, by relative name and content."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest_of([[path.relative_to(folder).as_posix(), digest_file(path)] for path in files])
-
-
 def by_hash(ids: Iterable[str]) -> list[str]:
     """Return the ids sorted by their digests: an arbitrary order that is the same on every machine."""
     return sorted(ids, key=lambda text: hashlib.sha256(text.encode()).digest())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.hashing import KEY_LENGTH, canonical_json, digest_file, digest_folder, digest_of
+from harness.hashing import KEY_LENGTH, canonical_json, digest_file, digest_of
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text("aé€")
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc"), inner))
@@ -39,22 +39,6 @@ def test_what_has_no_one_form_is_refused(value: object) -> None:
         digest_of(value)
 
 
-<<<<<<< HEAD
-def test_a_folder_is_its_names_and_contents(tmp_path: Path) -> None:
-    folders = [tmp_path / name for name in ("one", "two")]
-    for folder in folders:
-        (folder / "in").mkdir(parents=True)
-        (folder / "in" / "a.txt").write_bytes(b"same")
-    one, two = folders
-    assert digest_file(one / "in" / "a.txt") == hashlib.sha256(b"same").hexdigest()
-    assert digest_folder(one) == digest_folder(two)
-    (two / "in" / "a.txt").rename(two / "in" / "b.txt")
-    assert digest_folder(one) != digest_folder(two)
-    (two / "in" / "b.txt").rename(two / "in" / "a.txt")
-    (two / "in" / "a.txt").write_bytes(b"other")
-    assert digest_folder(one) != digest_folder(two)
-=======
 def test_a_file_is_its_content(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"same")
     assert digest_file(tmp_path / "a.txt") == hashlib.sha256(b"same").hexdigest()
->>>>>>> d56a1be (Tell a stop from a library that keeps the interpreter)

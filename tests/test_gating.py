@@ -15,7 +15,6 @@ from command import Leave, Left, runner
 from harness.gates import commands
 from harness.gates.side_outputs import STEP_SUMMARY
 from harness.results import baselines
-from harness.values.findings import OUTCOME_SCHEMA
 
 BASE = judged.scores()
 BOUNDS_WANTED = "a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'"
@@ -315,7 +314,7 @@ def test_an_outcome_that_cannot_be_used(trouble: str, what: str, command: str, p
         path = folder / "outcome.json"
         content = {
             "cut off": path.read_bytes()[:-50],
-            "later": path.read_bytes().replace(OUTCOME_SCHEMA.encode(), b"harness/outcome-99"),
+            "later": path.read_bytes().replace(b"harness/outcome-3", b"harness/outcome-99"),
             "not text": b"\xff\xfe\x00",
         }
         path.write_bytes(content.get(trouble, path.read_bytes()))

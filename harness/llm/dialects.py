@@ -44,7 +44,6 @@ _TOO_MUCH = re.compile(
     r"context|too\s+(?:large|long|many|high|big)|at\s+(?:most|least)|maximum\s+(?:value|allowed|of|number)|exceed|"
     r"(?:greater|less|more)\s+than|reduce|lower|<=|>=|range|between|\bmax(?:imum)?\s+(?:is|tokens\s+is)", re.IGNORECASE
 )  # fmt: skip
-_RENAMED = re.compile(r"max_completion_tokens['\"`]?\s+instead|use\s+.{0,3}max_completion", re.IGNORECASE)
 _RANGE = re.compile(
     r"between|range|(?:greater|less)[\s_]+than|positive|above\s+0|<=|>=|[<>]\s*\d|[\[(]\s*0(?:\.0)?\s*,", re.IGNORECASE
 )

@@ -14,7 +14,6 @@ from harness.values.repairs import Repair
 from harness.values.search import RoundScore
 from harness.values.systems import Role, label_of, slug_of
 
-OUTCOME_SCHEMA = "harness/outcome-3"
 OUTCOME_VERSION = 3
 """The number at the end of the schema. It is raised when a field is removed or changes its meaning, and when older
 versions of the harness must be refused; new fields with defaults do not need that. See `values.versions`."""

@@ -8,7 +8,6 @@ from harness.values.frozen import Frozen, Verdict
 from harness.values.questions import SyntheticQuestions
 from harness.values.training_free import TrainingFree
 
-DIAGNOSIS_SCHEMA = "harness/diagnosis-2"
 DIAGNOSIS_VERSION = 2
 PlaceName = Literal[
     "not in the pool", "not in the context", "in the context",  # "in the context": where no answers are written
