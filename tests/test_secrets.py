@@ -132,6 +132,33 @@ def test_an_address_that_gives_a_secret_away_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:pw-of-mine@host/db", "postgresql://host/db?password=pw-of-mine",
+        "host=db user=me password=pw-of-mine", "host=db password = 'pw-of-mine two'",
+        "Server=db;User=me;Password=pw-of-mine", "https://host:443/;AccountKey=h4Jk29dKq0ZpX71mQw8Rr5Tt3Yy==",
+    ],
+)  # fmt: skip
+def test_an_address_of_an_index_or_a_tracker_gives_nothing_away(address: str) -> None:
+    for at, changes in (
+        ("pipeline.retriever.index", {"pipeline.retriever": {"index": {"kind": "pgvector", "address": address}}}),
+        ("track.mlflow", {"track": {"mlflow": {"address": address}}}),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            parse_suite(pocket.suite_text(changes), Path("suite.yaml"))
+        (problem,) = caught.value.problems
+        assert f"{at}.address: 'address' holds" in str(problem)
+        assert str(problem).endswith("which would be written down; set it in the environment")
+        assert not re.search("pw-of-mine|h4Jk29dK", str(problem))
+
+
+@pytest.mark.parametrize("address", ["host=db dbname=v", "http://db:6333", "host=db password=${PGPASSWORD}"])
+def test_an_address_without_a_secret_is_taken(address: str) -> None:
+    changes = {"pipeline.retriever": {"index": {"kind": "pgvector", "address": address}}}
+    assert parse_suite(pocket.suite_text(changes), Path("suite.yaml")).pipeline.retriever.index is not None
+
+
+@pytest.mark.parametrize(
     ("section", "value"),
     [
         ("headers", {"Authorization": "Bearer abc"}), ("headers", {"x-api-key": "abc"}),

@@ -67,7 +67,9 @@ def parse_suite(text: str, path: Path) -> Suite:
         at, *read = (_as_written(key, wrong) for key in (conflict.at, *conflict.read))
         if not any(_overlap(key, other) for key in (at, *read) for other in wrong - items):
             problems.append(Problem(file.where(at), conflict.what, conflict.hint))
-    problems = [*given_away, *problems]
+    # Of a key that its spec refuses, the spec says more.
+    told = {problem.where for problem in problems}
+    problems = [*(problem for problem in given_away if problem.where not in told), *problems]
     if problems:
         masked = [Problem(*(secrets.mask(text) for text in (one.where, one.what, one.hint))) for one in problems]
         raise (DatasetMissing if problems == no_data else ConfigError)(masked)

@@ -38,6 +38,8 @@ _PIECE = re.compile(rf"[A-Za-z0-9]{{{LONG},}}")
 _CHANGE = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
 _USER = re.compile(r"(?<=://)[^/\s@?#]+(?=@)")
 _QUERY = re.compile(r"(?<=[?&])([\w.-]+)=([^&\s#\"']+)")
+_SETTING = re.compile(r"(?:^|[\s;])(\w+)\s*=\s*('[^']*'|[^\s;']+)")
+"""A setting of an address that is a list of them, as libpq and drivers of ADO take it: ``host=db user=me``."""
 _SECRET_WORDS = frozenset(
     ("key", "apikey", "token", "secret", "password", "passwd", "pwd", "authorization", "auth", "cookie", "credential",
      "credentials", "signature", "sig", "bearer", "code", "accesskey")
@@ -103,9 +105,10 @@ def wrong_in_address(url: str) -> str:
         return ""
     if "@" in parts.netloc:
         return "holds a user or a password, which would be written down"
-    names = [name for name, value in parse_qsl(parts.query, keep_blank_values=True) if literal_secret(name, value)]
+    given = [*parse_qsl(parts.query, keep_blank_values=True), *_SETTING.findall(url)]
+    names = [name for name, value in given if literal_secret(name, value)]
     if names:
-        return f"holds a secret in its query ({', '.join(map(mask, names))}), which would be written down"
+        return f"holds a secret ({', '.join(map(mask, names))}), which would be written down"
     if looks_like_key(parts.path) or looks_like_key(parts.fragment):
         return "holds what looks like a key, which would be written down"
     return ""
