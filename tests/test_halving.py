@@ -8,7 +8,7 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -87,10 +87,28 @@ def searched(folder: Path, **more: Any) -> Path:
     return smallsuite.write(folder / "suite", smallsuite.bi_encoder(folder / "model"), changed)
 
 
-def test_a_search_stops_candidates_on_dev_and_keeps_them_in_the_table(tmp_path: Path) -> None:
-    suite = searched(tmp_path)
-    done = benchmark.run(suite, tmp_path / "store", executor=smallsuite.Here())
-    outcome = done.outcome
+class Halved(NamedTuple):
+    """A suite that was run with its search, in a store that others take its trainings from."""
+
+    suite: Path
+    store: Path
+    done: benchmark.Finished
+
+
+@pytest.fixture(scope="module")
+def halved(tmp_path_factory: pytest.TempPathFactory) -> Halved:
+    root = tmp_path_factory.mktemp("search")
+    suite, store = searched(root), root / "store"
+    return Halved(suite, store, benchmark.run(suite, store, executor=smallsuite.Here()))
+
+
+@pytest.fixture
+def store(halved: Halved) -> Path:
+    return halved.store
+
+
+def test_a_search_stops_candidates_on_dev_and_keeps_them_in_the_table(halved: Halved) -> None:
+    done, outcome = halved.done, halved.done.outcome
     assert [(row.round, row.share) for row in outcome.rounds] == [(1, 0.25)] * 4 + [(2, 0.5)] * 2
     systems = {info.name: info for info in outcome.systems}
     stopped = {name: info for name, info in systems.items() if info.stopped}
@@ -119,14 +137,14 @@ def test_a_search_stops_candidates_on_dev_and_keeps_them_in_the_table(tmp_path: 
     text = (done.folder / "report.md").read_text(encoding="utf-8")
     assert "Which candidates were trained to the end?" in text
     assert "stopped after 25% of its training data: 4th of 4 on dev, ndcg@10" in text
-    again = benchmark.run(suite, tmp_path / "store", executor=smallsuite.Here())
+    again = benchmark.run(halved.suite, halved.store, executor=smallsuite.Here())
     assert again.calls_made == 0
     assert [row.model_dump() for row in again.outcome.rounds] == [row.model_dump() for row in outcome.rounds]
 
 
-def test_stopped_candidates_need_not_be_scored(tmp_path: Path, leave: Leave) -> None:
+def test_stopped_candidates_need_not_be_scored(tmp_path: Path, store: Path, leave: Leave) -> None:
     suite = searched(tmp_path, search={"halving": {"eta": 2, "score_stopped": False}})
-    store, baselines = tmp_path / "store", tmp_path / "baselines"
+    baselines = tmp_path / "baselines"
     done = benchmark.run(suite, store, executor=smallsuite.Here())
     outcome, stopped = done.outcome, {row.candidate for row in done.outcome.rounds if not row.kept}
     assert len(stopped) == 3
@@ -145,17 +163,17 @@ def test_stopped_candidates_need_not_be_scored(tmp_path: Path, leave: Leave) -> 
     assert all("and not scored" in verdicts[name]["reason"] for name in stopped)
 
 
-def test_a_round_with_less_than_a_batch_is_left_out(tmp_path: Path) -> None:
+def test_a_round_with_less_than_a_batch_is_left_out(tmp_path: Path, store: Path) -> None:
     # Half of the judged pairs is less than one batch of 512, so nothing can be stopped before the whole.
     recipes = {"retriever": {"epochs": 1, "batch_size": 512, "learning_rate": 0.01, "checkpoints": 1}}
-    done = benchmark.run(searched(tmp_path, recipes=recipes), tmp_path / "store", executor=smallsuite.Here())
+    done = benchmark.run(searched(tmp_path, recipes=recipes), store, executor=smallsuite.Here())
     assert done.outcome.rounds == ()
     assert not any(info.stopped for info in done.outcome.systems)
 
 
-def test_a_stopped_candidate_is_not_accepted_and_does_not_gate(tmp_path: Path, leave: Leave) -> None:
+def test_a_stopped_candidate_is_not_accepted_and_does_not_gate(tmp_path: Path, store: Path, leave: Leave) -> None:
     suite = searched(tmp_path)
-    store, baselines = tmp_path / "store", tmp_path / "baselines"
+    baselines = tmp_path / "baselines"
     outcome = benchmark.run(suite, store, executor=smallsuite.Here()).outcome
     stopped = {info.name for info in outcome.systems if info.stopped}
     places = ["--store", str(store), "--baselines", str(baselines)]
@@ -172,8 +190,8 @@ def test_a_stopped_candidate_is_not_accepted_and_does_not_gate(tmp_path: Path, l
     assert all("of its training data" in verdicts[name]["reason"] for name in stopped)
 
 
-def test_a_candidate_that_was_accepted_and_is_stopped_now_is_missing(tmp_path: Path, leave: Leave) -> None:
-    store, baselines = tmp_path / "store", tmp_path / "baselines"
+def test_a_candidate_that_was_accepted_and_is_stopped_now_is_missing(tmp_path: Path, store: Path, leave: Leave) -> None:
+    baselines = tmp_path / "baselines"
     places = ["--store", str(store), "--baselines", str(baselines)]
     whole = searched(tmp_path, search=None)
     benchmark.run(whole, store, executor=smallsuite.Here())
@@ -307,9 +325,9 @@ def test_error_rates_hold_and_training_is_saved() -> None:
     assert sum("recipe-8" in improved for improved, _, _ in real) > 60
 
 
-def test_no_table_of_rounds_without_a_search(tmp_path: Path) -> None:
+def test_no_table_of_rounds_without_a_search(tmp_path: Path, store: Path) -> None:
     suite = smallsuite.write(tmp_path / "suite", smallsuite.bi_encoder(tmp_path / "model"))
-    done = benchmark.run(suite, tmp_path / "store", executor=smallsuite.Here())
+    done = benchmark.run(suite, store, executor=smallsuite.Here())
     assert done.outcome.rounds == ()
     titles = [table.title for table in outcome_content.contents(done.outcome).answer]
     assert titles
