@@ -14,6 +14,7 @@ import hub_server
 import pocket
 import pytest
 import yaml
+from command import runner
 from trials import Trial, device  # noqa: F401
 
 from harness.deploy.revealing import Revealed, revealing
@@ -130,20 +131,25 @@ def test_a_hub_that_refuses_is_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("name", "environment", "said"),
+    ("name", "token", "offline", "said"),
     [
-        ("tuned", {}, "'tuned' names no owner; write OWNER/NAME"),
-        ("a/b/c", {}, "'a/b/c' is no name that a repository can have; write OWNER/NAME"),
-        (REPOSITORY, {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set, so nothing is uploaded; unset it"),
-        (REPOSITORY, {"HF_TOKEN": "", "HF_HOME": "/nowhere"}, "there is no token for the hub; set HF_TOKEN"),
+        ("tuned", TOKEN, False, "'tuned' names no owner; write OWNER/NAME"),
+        ("a/b/c", TOKEN, False, "'a/b/c' is no name that a repository can have; write OWNER/NAME"),
+        (REPOSITORY, TOKEN, True, "HF_HUB_OFFLINE is set, so nothing is uploaded; unset it"),
+        (REPOSITORY, "", False, "there is no token for the hub; set HF_TOKEN"),
     ],
 )
 def test_what_cannot_succeed_is_refused_before_any_work(
-    name: str, environment: dict[str, str], said: str, tmp_path: Path
-) -> None:
-    done = command("http://127.0.0.1:9", "whole", str(tmp_path / "out"), "--push", name, **environment)
-    assert done.returncode == 2
-    assert done.stderr == f"error: --push: {said}\n"
+    name: str, token: str, offline: bool, said: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from huggingface_hub import constants
+
+    monkeypatch.setenv("HF_TOKEN", token)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    left = runner(monkeypatch, capsys, tmp_path, columns=300)("export", "whole", "out", "--push", name)
+    assert left == (2, "", f"error: --push: {said}\n")
     assert not (tmp_path / "out").exists()
 
 
