@@ -22,6 +22,7 @@ import drivers
 import llm_server
 import pocket
 import pytest
+import test_hostile_ids
 from llm_server import Served, Server
 
 from harness.cli import main as cli
@@ -41,7 +42,8 @@ SECRETS = {
     "PIP_INDEX_URL": "https://planted-pip-user:planted-pip-password@127.0.0.1/simple",
 }  # fmt: skip
 REMOTE = "https://planted-git-user:planted-git-password@127.0.0.1/team/repository.git"
-PARTS = re.compile(r"planted[-a-z]*")
+ACCEPTED_BY = f"toy/accepted.json: {USER}: {USER}"
+"""The one place of a name: accepted scores say who accepted them."""
 
 
 def sought() -> dict[str, bytes]:
@@ -138,10 +140,11 @@ def suite(url: str, more: dict[str, Any]) -> str:
     return pocket.suite_text(changes)
 
 
-COMMANDS: list[list[str]] = [
-    ["plan"], ["doctor"], ["run", "-q"], ["report", "--html", "page.html", "--svg", "page.svg"],
-    ["accept", "--reason", "first"], ["gate", "--junit", "gate.xml", "--json-file", "gate.json"], ["diagnose"],
+SAMPLE: list[list[str]] = [
+    ["run", "-q"], ["report", "--html", "page.html", "--svg", "page.svg"], ["accept", "--reason", "first"],
+    ["gate", "--junit", "gate.xml", "--json-file", "gate.json"],
 ]  # fmt: skip
+COMMANDS = [["doctor"], ["plan"], *SAMPLE, ["diagnose"]]
 
 
 def written(work: Path) -> list[str]:
@@ -167,16 +170,20 @@ def test_no_byte_that_is_written_or_shown_holds_a_secret(
 ) -> None:
     monkeypatch.setattr(session, "executor_named", lambda name, jobs: drivers.Here())
     with Server(answering) as server:
-        (work / "suite.yaml").write_text(suite(server.url, {}), encoding="utf-8")
-        codes = {name: called(monkeypatch, name, "suite.yaml", *more) for name, *more in COMMANDS}
+        # One run for this and for ids that look like paths.
+        test_hostile_ids.dataset(work / "data")
+        hostile = {"dataset": {"path": "data"}, "candidates": {}, "pipeline.depth": 10}
+        (work / "suite.yaml").write_text(suite(server.url, hostile), encoding="utf-8")
+        codes = {name: called(monkeypatch, name, "suite.yaml", *more) for name, *more in SAMPLE}
         seen = str(server.seen)
     told = capfd.readouterr()
     assert codes == dict.fromkeys(codes, 0), told.err
-    for name in ("OPENAI_API_KEY", "TEAM_ROUTE", "SOME_UNKNOWN_THING", "WANDB_API_KEY"):
+    for name in ("TEAM_ROUTE", "SOME_UNKNOWN_THING", "WANDB_API_KEY"):
         assert SECRETS[name] in seen, "they were used"
     assert (work / "page.html").stat().st_size > 10_000
     assert len(list((work / ".harness").rglob("*.parquet"))) > 0
-    assert written(work) == []
+    assert written(work) == [ACCEPTED_BY]
+    test_hostile_ids.check(work)
     shown = (told.out + told.err).replace("\n", "")
     assert [text for text in (*SECRETS.values(), REMOTE, "planted-proxy-password") if text in shown] == []
 
@@ -202,7 +209,7 @@ def test_no_byte_of_a_run_in_processes_of_its_own_holds_a_secret(work: Path) -> 
             done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=900, env=environment)
             assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
             assert not [text for text in (*SECRETS.values(), REMOTE) if text in done.stdout + done.stderr], command
-    assert [*written(work), *leaks(work / "out"), *leaks(work / "reports")] == []
+    assert [*written(work), *leaks(work / "out"), *leaks(work / "reports")] == [ACCEPTED_BY]
 
 
 def test_a_secret_is_found_in_whatever_it_is_packed(tmp_path: Path) -> None:
