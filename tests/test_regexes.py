@@ -1,4 +1,4 @@
-"""No regular expression of the package takes minutes for a text of some kilobytes, whoever wrote the text."""
+"""No regular expression of the package backtracks without end: some kilobytes take it seconds at most."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 
 import harness
 
-SIZE = 20_000
+SIZE = 4000
 SECONDS = 2.0
+"""Of the processor: what backtracks without end needs more than all time, and what is quadratic some tenths."""
 UNITS = (
     "a", "A", "0", " ", "\n", "\t", "-", "_", ".", ",", ":", "/", "\\", "'", '"', "(", "[", "{", "<", ">", "|", "#",
     "*", "`", "=", "&", "%", "é", "ß", "\u3042", "a ", "a\n", "\n ", " \n", "a1", "1.", "a.", "a,", "- ", "* ", "| ",
@@ -76,20 +77,19 @@ def is_slow(pattern: re.Pattern[str], seconds: float = SECONDS) -> str:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise TooLong
 
-    before, timer = signal.signal(signal.SIGALRM, interrupt), signal.getitimer(signal.ITIMER_REAL)
+    before = signal.signal(signal.SIGPROF, interrupt)
     try:
         for text in attacks(pattern):
-            signal.setitimer(signal.ITIMER_REAL, seconds)
+            signal.setitimer(signal.ITIMER_PROF, seconds)
             try:
                 pattern.search(text)
                 pattern.fullmatch(text)
             except TooLong:
                 return repr(text[:12] + "..." + text[-3:])
             finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
     finally:
-        signal.signal(signal.SIGALRM, before)
-        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGPROF, before)
     return ""
 
 
