@@ -279,7 +279,7 @@ TEMPLATES = {
 def test_a_template_has_bounds_and_reaches_nothing(
     name: str, generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.models.template_checks.SECONDS", 0.5)
+    monkeypatch.setattr("harness.models.template_checks.SECONDS", 0.2)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret").write_text(SECRET)
     (generator / "chat_template.jinja").write_text(TEMPLATES[name] + tiny.CHAT_TEMPLATE)
