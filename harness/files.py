@@ -6,15 +6,19 @@ content, name and folder are flushed with fsync, in this order. ``HARNESS_FSYNC=
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 FSYNC_VARIABLE = "HARNESS_FSYNC"
 PART = ".part"
 """The end of the name of a file that is being written; the name begins with a dot. A killed process leaves it."""
+SMALL, MOST_TIMES = 64 << 20, 200
+"""What is compressed may unpack to `SMALL` bytes, or to `MOST_TIMES` its size: no text is packed more densely."""
 
 
 @contextmanager
@@ -75,6 +79,36 @@ def exists(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def stays_inside(name: object) -> bool:
+    """Whether a name that stands in a file means something in its folder: relative, without ``..``, on every system."""
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    paths = PurePosixPath(name), PureWindowsPath(name)
+    return not any(path.anchor or path.drive or ".." in path.parts for path in paths)
+
+
+class UnpacksTooLarge(ValueError):
+    """Compressed data that holds far more than its size suggests, made to fill the memory of its reader."""
+
+
+def most_unpacked(size: int) -> int:
+    """Return how many bytes compressed data of a size in bytes may hold."""
+    return max(SMALL, MOST_TIMES * size)
+
+
+def gunzipped(raw: bytes) -> bytes:
+    """Return what gzip has packed.
+
+    Raises UnpacksTooLarge beyond `most_unpacked`, and OSError, EOFError or zlib.error for damaged data.
+    """
+    most = most_unpacked(len(raw))
+    with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise UnpacksTooLarge(f"unpacks to more than {most:,} bytes")
+    return content
 
 
 def link_to(link: Path, folder: Path) -> None:

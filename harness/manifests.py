@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import stat
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +23,10 @@ from harness.hashing import digest_file
 MANIFEST = "manifest.json"
 TICK_NS = 50_000_000
 """More than the step of any clock of a file system that matters here, in nanoseconds."""
+OF_SYSTEM = re.compile(r"\.(nfs[0-9a-f]+|fuse_hidden[0-9a-f]+|DS_Store)")
+"""Names of files that a file system or a desktop puts into any folder, and no loader reads."""
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What a manifest of any content raises."""
 
 
 class Entry(NamedTuple):
@@ -32,19 +39,34 @@ class Entry(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """What is wrong with a file: size and SHA-256 as the manifest has them, and as they are; None if it is missing."""
+    """What is wrong with a file: size and SHA-256 as the manifest has them, and as they are; None if it is missing.
+
+    `expected` is None for a manifest that cannot be read, and for a file that the manifest does not name.
+    """
 
     file: str
     expected: Sequence[Any] | None
     found: Sequence[Any] | None
 
+    @property
+    def is_stray(self) -> bool:
+        """Whether the file was added: the manifest does not name it, and all that it names is right."""
+        return self.expected is None and self.file != MANIFEST
+
     def __str__(self) -> str:
+        if self.is_stray:
+            return f"{printable(self.file)} is not one of its files"
         if self.expected is None:
             return "its manifest cannot be read"
         if self.file == MANIFEST:
             return "its manifest is not the one that was written"
         cut = self.found is None or self.found[0] != self.expected[0]
-        return f"{self.file} {'is missing or cut' if cut else 'has another content'}"
+        return f"{printable(self.file)} {'is missing or cut' if cut else 'has another content'}"
+
+
+def printable(name: str) -> str:
+    """Return the name of a file as it may be printed: control characters would speak to the terminal."""
+    return name if name.isprintable() else ascii(name)
 
 
 def as_text(manifest: Mapping[str, Any]) -> str:
@@ -79,21 +101,43 @@ def contents(folder: Path) -> dict[str, list[Any]]:
     return {path.relative_to(folder).as_posix(): [path.stat().st_size, digest_file(path)] for path in files}
 
 
+def names_in(place: Path) -> set[str]:
+    """Return the names of all files of an artifact but the manifest, and of links to folders, which are not followed.
+
+    A folder that cannot be read counts as a file.
+    """
+    closed: list[OSError] = []
+    found = set()
+    for root, folders, files in os.walk(place, onerror=closed.append):
+        links = [name for name in folders if (Path(root) / name).is_symlink()]
+        found |= {(Path(root) / name).relative_to(place).as_posix() for name in (*files, *links)}
+    return (found | {Path(error.filename).relative_to(place).as_posix() for error in closed}) - {MANIFEST}
+
+
+def strays_in(place: Path, named: Iterable[str]) -> list[str]:
+    """Return the names of files in an artifact that are not among those that its manifest names."""
+    added = names_in(place) - set(named)
+    return sorted(name for name in added if not OF_SYSTEM.fullmatch(name.rpartition("/")[2]))
+
+
 def damage_of(place: Path) -> Damage | None:
-    """Return the first thing that is wrong with an artifact; None if nothing is."""
+    """Return the first thing that is wrong with an artifact; None if nothing is. An added file comes last."""
     try:
         manifest = read_manifest(place)
         expected = [(name, [int(size), str(digest)]) for name, (size, digest) in manifest["files"].items()]
         sealed = is_sealed(manifest, place.name)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except UNREADABLE:
         return Damage(MANIFEST, None, _as_found(place / MANIFEST))
     if not sealed:
         return Damage(MANIFEST, [None, manifest.get("seal", "")], _as_found(place / MANIFEST))
+    present = names_in(place)
     for name, wanted in expected:
-        found = _as_found(place / name)
+        # A name that leads out of the folder, or through a link, is none of the artifact.
+        found = _as_found(place / name) if name in present else None
         if found != wanted:
             return Damage(name, wanted, found)
-    return None
+    strays = strays_in(place, manifest["files"])
+    return Damage(strays[0], None, _as_found(place / strays[0])) if strays else None
 
 
 def is_sealed(manifest: Mapping[str, Any], key: str) -> bool:
@@ -103,8 +147,11 @@ def is_sealed(manifest: Mapping[str, Any], key: str) -> bool:
 
 
 def _as_found(path: Path) -> list[Any] | None:
-    """Size and digest of a file; None if there is none. For one that the disk cannot read: no size, and why."""
+    """Size and digest of a file; None if there is none. For one that cannot be read: no size, and why."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            # A pipe would be waited for.
+            return [None, "no regular file"]
         return [path.stat().st_size, digest_file(path)]
     except FileNotFoundError:
         return None
@@ -122,7 +169,7 @@ def times_of(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
 
 
 def is_unchanged(place: Path) -> bool:
-    """Return whether no file was changed since the manifest was written; False if that cannot be told.
+    """Return whether no file was changed or added since the manifest was written; False if that cannot be told.
 
     Sizes, times and inodes of all files must be those of the manifest, and older than it: a second change in the same
     tick of the clock has the time of the first one.
@@ -134,11 +181,13 @@ def is_unchanged(place: Path) -> bool:
         noted = (place / MANIFEST).stat().st_mtime_ns
         return bool(
             is_sealed(manifest, place.name)
+            and set(sizes) <= names_in(place)
+            and not strays_in(place, sizes)
             and times == manifest.get("times")
             and all(changed + TICK_NS < noted for _, changed, _ in times.values())
             and all((place / name).stat().st_size == size for name, size in sizes.items())
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except UNREADABLE:
         return False
 
 

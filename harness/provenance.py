@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -108,18 +109,50 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+UNASKED = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "core.sshCommand=false", "protocol.allow=never")
+"""Settings by which a checkout could otherwise have git run programs, or fetch, at a look at its state."""
+OF_CHECKOUT = ("local", "worktree")
+
+
 def git_state(folder: Path) -> dict[str, Any]:
-    """Return commit and dirty flag of the checkout that holds a folder; empty outside of a checkout."""
+    """Return commit and dirty flag of the checkout that holds a folder; empty outside of a checkout.
+
+    Whoever gave the folder may have written the configuration of its checkout: no program is run that it names.
+    """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))}
+        # A look into a submodule would follow the configuration of that one.
+        status = _git(folder, "status", "--porcelain", "--ignore-submodules=dirty", settings=_without_filters(folder))
+        return {"commit": commit, "dirty": bool(status)}
     except (OSError, subprocess.SubprocessError):
         return {}
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+def _without_filters(folder: Path) -> list[str]:
+    """Return settings that turn off the filters of a checkout, which are programs that its files pass through.
+
+    With a filter off, a file may count as changed. Raises SubprocessError for a filter that cannot be turned off.
+    """
+    listed = ("config", "--includes", "--show-scope", "--name-only", "--null", "--get-regexp", r"^filter\..*")
+    try:
+        scopes, names = (_git(folder, *listed).split("\0")[start::2] for start in (0, 1))
+    except subprocess.CalledProcessError as error:
+        if error.returncode == 1:
+            # There is none.
+            return []
+        raise
+    own = {name.rpartition(".")[0] for scope, name in zip(scopes, names, strict=False) if scope in OF_CHECKOUT}
+    if any("=" in name or "\n" in name for name in own):
+        raise subprocess.SubprocessError("a filter of this name cannot be turned off")
+    return [f"{name}.{part}" for name in sorted(own) for part in ("clean=", "smudge=", "process=", "required=false")]
+
+
+def _git(folder: Path, *arguments: str, settings: Sequence[str] = ()) -> str:
+    options = [part for setting in (*UNASKED, *settings) for part in ("-c", setting)]
+    command = ["git", "--no-optional-locks", "-C", str(folder), *options, *arguments]
+    environment = {**os.environ, "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=10, env=environment)
+    return done.stdout.strip()
 
 
 def collect(suite_file: Path) -> dict[str, Any]:

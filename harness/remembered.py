@@ -30,7 +30,7 @@ def recall(kind: str, key: str) -> Any:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         os.utime(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value
 

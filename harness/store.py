@@ -7,11 +7,12 @@ an artifact, and processes can share a store. This module must not know what an 
 What is committed survives a power cut: files, manifest and folders are flushed to the disk before the artifact gets its
 name (see `files`). Locks only save work: if two processes make one artifact, the first commit counts.
 
-An artifact is intact if every file has the digest of its manifest. The manifest also notes the times and the inode that
-each file had when its digest was last right; while they and the size are the same, the file is not read again. A file
-that was written to, or copied here, has others and is read. A file that decays on the disk without a trace is detected
-by ``verify`` only, which reads everything (``harness store verify``). What is damaged is moved to the folder
-`QUARANTINE` with a note of the digests that were expected and found, and is made again.
+An artifact is intact if every file has the digest of its manifest, and no other file was added. The manifest also notes
+the times and the inode that each file had when its digest was last right; while they and the size are the same, the
+file is not read again. A file that was written to, or copied here, has others and is read. A file that decays on the
+disk without a trace is detected by ``verify`` only, which reads everything (``harness store verify``). What is damaged
+is moved to the folder `QUARANTINE` with a note of the digests that were expected and found, and is made again. A file
+that was added is moved there alone, as what the manifest names is whole.
 
 `Store` is the protocol that all code is written against; `FolderStore` is its implementation in a folder. The one at an
 address is in `remote/store.py`.
@@ -28,7 +29,7 @@ import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,13 +49,14 @@ from harness.manifests import (
     manifest_of,
     note_times,
     read_manifest,
+    strays_in,
 )
 from harness.provenance import now
 
 VERSION_FILE, VERSION = "store.json", 2
 """A store without that file is of version 1, which differs in nothing that is read: it is taken over."""
 SILENCE = 3600.0
-QUARANTINE, DAMAGE_FILE = "quarantine", "damage.json"
+QUARANTINE, DAMAGE_FILE, ADDED = "quarantine", "damage.json", "added"
 PARTS = ".parts"
 """A folder in the folder of a claim for finished parts of the work: it outlives the process, and is not committed."""
 log = logging.getLogger(__name__)
@@ -123,8 +125,9 @@ class FolderStore:
     def get(self, key: str) -> Path | None:
         """Return the artifact's folder if every file has the digest of the manifest.
 
-        A damaged artifact is put into quarantine with a warning, so that it is made again. Each artifact is checked
-        once in a process; its files are read only if they changed since their digests were last right.
+        A damaged artifact is put into quarantine with a warning, so that it is made again; of one to which files were
+        added, only these are. Each artifact is checked once in a process; its files are read only if they changed since
+        their digests were last right.
         """
         place = self.place(key)
         if not place.is_dir():
@@ -132,22 +135,39 @@ class FolderStore:
         if key in self._intact or is_unchanged(place):
             self._intact.add(key)
             return place
-        if damage_of(place) is not None:
-            with self.lock(key):
-                damage = damage_of(place) if place.is_dir() else None
-                if damage is not None:
-                    kept = self._quarantined(key, place, damage)
-                    log.warning("artifact %s is damaged (%s); it is now in %s, and is made again", key, damage, kept)
+        if damage_of(place) is not None and not self._mended(key, place):
             return None
         note_times(place)
         self._intact.add(key)
         return place
 
-    def _quarantined(self, key: str, place: Path, damage: Damage) -> Path:
-        """Move a damaged artifact out of the way, with a note of what is wrong; return where it is now."""
+    def _mended(self, key: str, place: Path) -> bool:
+        """Take files that were added out of an artifact; return whether it is intact, else put it into quarantine."""
+        with self.lock(key):
+            if not place.is_dir():
+                return False
+            damage = damage_of(place)
+            if damage is not None and damage.is_stray:
+                kept = self._quarantined(key, place, damage, strays_in(place, read_manifest(place)["files"]))
+                log.warning("artifact %s: %s; what was added is now in %s, and is not used", key, damage, kept)
+                damage = damage_of(place)
+            if damage is not None:
+                kept = self._quarantined(key, place, damage)
+                log.warning("artifact %s is damaged (%s); it is now in %s, and is made again", key, damage, kept)
+            return damage is None
+
+    def _quarantined(self, key: str, place: Path, damage: Damage, names: Sequence[str] = ()) -> Path:
+        """Move a damaged artifact, or some of its files, out of the way, with a note of what is wrong.
+
+        Return where it is now.
+        """
         kept = self.root / QUARANTINE / f"{key}.{uuid.uuid4().hex[:8]}"
         kept.parent.mkdir(parents=True, exist_ok=True)
-        place.rename(kept)
+        if not names:
+            place.rename(kept)
+        for name in names:
+            (kept / ADDED / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).rename(kept / ADDED / name)
         note = {"key": key, "found_at": now(), "file": damage.file, "expected": damage.expected, "found": damage.found}
         write_atomically(kept / DAMAGE_FILE, json.dumps(note, indent=1))
         return kept
@@ -233,7 +253,7 @@ class FolderStore:
                 manifest = json.loads(path.read_text(encoding="utf-8"))
                 size = sum(size for size, _ in manifest["files"].values())
                 yield Entry(path.parent.name, str(manifest["created"]), size, dict(manifest["facts"]))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
                 continue
 
     def lock(self, key: str) -> BaseFileLock:
@@ -286,7 +306,7 @@ def check_version(root: Path) -> None:
     """Raise ConfigError if a newer version of the harness has written a store, so that this one could misread it."""
     try:
         version = json.loads((root / VERSION_FILE).read_text(encoding="utf-8"))["version"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return
     if not isinstance(version, int) or version > VERSION:
         what = f"a store of version {version}, and this harness knows versions up to {VERSION}"

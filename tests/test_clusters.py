@@ -347,6 +347,16 @@ def test_only_what_means_the_same_elsewhere_is_sent(variables: dict[str, str]) -
     assert without_secrets(variables).keys() == variables.keys() - secret
 
 
+def test_an_address_with_a_password_is_sent_nowhere_whatever_its_variable_is_called() -> None:
+    given = {
+        "HF_ENDPOINT": "https://me:pw-of-mine@hub.example", "HTTPS_PROXY": "http://me:pw-of-mine@proxy.example",
+        "HARNESS_X": "sk-proj-PASTEDKEY0123456789", "MYSQL_PWD": "x", "SSH_PASSPHRASE": "x", "PWD": "/work",
+        "HF_HOME": "/models", "HARNESS_DATA": "https://data.example/a",
+    }  # fmt: skip
+    assert set(without_secrets(given)) == {"PWD", "HF_HOME", "HARNESS_DATA"}
+    assert set(for_another_machine(given)) == {"HF_HOME", "HARNESS_DATA"}
+
+
 def test_a_worker_keeps_its_own_variables_and_gets_its_cores(
     plan: Plan, tmp_path: Path, child: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

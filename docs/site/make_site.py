@@ -30,7 +30,7 @@ ROOT = HERE.parents[1]
 OUT = ROOT / "build" / "site"
 CONFIG = "zensical.toml"
 PAGES, HTML = "pages", "html"
-OTHERS = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "SECURITY.md": "security.md"}
+OTHERS = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "SECURITY.md": "reporting.md"}
 """Pages at the root of the repository, and their names on the site."""
 SHIM, WORKER = "https://unpkg.com/iframe-worker/shim", "file-worker.js"
 """What Zensical loads from another server, so that search works from the disk, and what does it here."""

@@ -215,6 +215,6 @@ def read_source(folder: Path) -> dict[str, Any]:
     path = folder / "SOURCE.json"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

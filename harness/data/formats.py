@@ -6,7 +6,6 @@ the rows mean.
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 import math
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, Problem, json_fault
-from harness.files import write_atomically, written
+from harness.files import UnpacksTooLarge, gunzipped, write_atomically, written
 from harness.values.records import Qrels, Run
 from harness.values.repairs import Repairing
 
@@ -60,7 +59,10 @@ def read_bytes(path: Path, problems: list[Problem]) -> bytes:
         return b""
     if raw.startswith(b"\x1f\x8b"):
         try:
-            return gzip.decompress(raw)
+            return gunzipped(raw)
+        except UnpacksTooLarge as error:
+            problems.append(Problem(str(path), f"a gzip file that {error}", "unpack it yourself if you trust it"))
+            return b""
         except (OSError, EOFError, zlib.error):
             problems.append(Problem(str(path), "a gzip file that is damaged or cut off", "download or pack it again"))
             return b""

@@ -166,7 +166,7 @@ class _Reader:
             try:
                 self.other = True
                 return json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise _Unread("is a text that begins like JSON and is none") from None
         places = [match for match in _LABEL.finditer(text) if match[1].casefold() in NAMES]
         if not places or text[: places[0].start()].strip():

@@ -28,7 +28,7 @@ def write_merged(base: Path, adapter: Path, out: Path, texts: Sequence[str]) -> 
     from transformers import AutoConfig
 
     merged, tokenizer = load_language_model(base, adapter, "float32")
-    said = AutoConfig.from_pretrained(base, local_files_only=True).dtype
+    said = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False).dtype
     kind = said if isinstance(said, torch.dtype) else torch.float32
     expected = [_predicted(merged, tokenizer, text) for text in texts[:MOST_TEXTS]]
     merged.to(kind)

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from harness.suite.secrets import revealed
+from harness.suite.yaml_text import parsed
 
 TEXTS = (".json", ".jinja", ".md", ".txt", ".yaml", ".yml", ".xml")
 PIECE = 1 << 24
@@ -80,10 +79,10 @@ def _strings(path: Path) -> Iterator[str]:
         if path.suffix == ".json":
             yield from _texts(json.loads(text))
         elif path.suffix in (".yaml", ".yml"):
-            yield from _texts(yaml.safe_load(text))
+            yield from _texts(parsed(text).value)
         elif text.startswith("---\n"):
-            yield from _texts(yaml.safe_load(text.split("---\n", 2)[1]))
-    except (ValueError, yaml.YAMLError, RecursionError):
+            yield from _texts(parsed(text.split("---\n", 2)[1]).value)
+    except (ValueError, RecursionError):
         return
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from harness.provenance import DEVICE_VARIABLE
+from harness.suite.secrets import revealed
 
 DEFAULTS = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
 """Variables of child processes, unless the environment sets them."""
@@ -23,7 +24,10 @@ _IMPORT_PREFIXES = (
 _IMPORT_SUFFIX = "_NUM_THREADS"
 _IMPORT_NAMES = {"XDG_CACHE_HOME"}
 _OWN_PREFIX = "HARNESS_"
-_SECRET_WORDS = {"APIKEY", "CREDENTIALS", "KEY", "PASSWORD", "SECRET", "TOKEN"}
+_SECRET_WORDS = {
+    "ACCESSKEY", "APIKEY", "AUTH", "CREDENTIAL", "CREDENTIALS", "KEY", "KEYS", "PASS", "PASSPHRASE", "PASSWD",
+    "PASSWORD", "PAT", "SECRET", "SECRETS", "TOKEN", "TOKENS",
+}  # fmt: skip
 _swapping = threading.Lock()
 
 
@@ -54,13 +58,16 @@ def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def without_secrets(environment: Mapping[str, str]) -> Environment:
-    """Return the variables whose names do not say that they hold a key."""
-    return Environment({name: value for name, value in environment.items() if not _is_secret(name)})
+    """Return the variables that hold no key: by their names, and by their values, such as addresses with passwords."""
+    return Environment(
+        {name: value for name, value in environment.items() if not (_is_secret(name) or revealed(value))}
+    )
 
 
 def _is_secret(name: str) -> bool:
     words = name.upper().split("_")
-    return not _SECRET_WORDS.isdisjoint(words)
+    # `PWD` alone is the folder of a process.
+    return not _SECRET_WORDS.isdisjoint(words) or name.upper().endswith("_PWD")
 
 
 def for_another_machine(environment: Mapping[str, str]) -> Environment:

@@ -217,6 +217,6 @@ def progress_in(path: Path) -> tuple[int, int] | None:
     """Return the progress that a worker wrote last; None if it has written none."""
     try:
         done, total = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return done, total

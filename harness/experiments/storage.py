@@ -152,14 +152,14 @@ def _keys_of(folder: Path) -> set[str] | None:
     """The keys that a result used; None if it has no note of them."""
     try:
         return {*map(str, json.loads((folder / KEYS_FILE).read_text(encoding="utf-8")))}
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, RecursionError, TypeError):
         return None
 
 
 def _of_ledger(folder: Path) -> set[str]:
     try:
         return {str(row["key"]) for row in json.loads((folder / OUTCOME_FILE).read_text(encoding="utf-8"))["ledger"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return set()
 
 

@@ -118,7 +118,7 @@ def _questions(folder: Path) -> dict[str, Any]:
     """What SOURCE.json says of synthetic questions."""
     try:
         value = json.loads((folder / "SOURCE.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     questions = value.get("questions") if isinstance(value, dict) else None
     return questions if isinstance(questions, dict) else {}

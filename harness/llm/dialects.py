@@ -236,7 +236,7 @@ def _read(path: Path) -> dict[str, Dialect]:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
         return {place: Dialect(dict(entry["instead"]), dict(entry["said"])) for place, entry in whole.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         # It is learned again from the servers.
         return {}
 

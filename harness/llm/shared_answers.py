@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from harness.files import write_atomically
+from harness.files import gunzipped, write_atomically
 from harness.llm.dialects import FILE as DIALECTS
 from harness.llm.responses import FILE, RequestCost, Responses, StoredAnswer
 from harness.remote.mirror import Mirror, mirror_of
@@ -72,9 +72,9 @@ def _lines(answers: Iterable[StoredAnswer]) -> Iterator[str]:
 def _answers(name: str, mirror: Mirror) -> list[StoredAnswer]:
     """The answers of one file; none, with a warning, if it cannot be read."""
     try:
-        text = gzip.decompress(mirror.objects.read(name) or gzip.compress(b"")).decode()
+        text = gunzipped(mirror.objects.read(name) or gzip.compress(b"")).decode()
         return [_answer(json.loads(line)) for line in text.splitlines()]
-    except (OSError, EOFError, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, ValueError, RecursionError, KeyError, TypeError):
         log.warning("%s/%s cannot be read; its LLM answers are asked for again", mirror.objects.address, name)
         return []
 
@@ -94,5 +94,5 @@ def _state(folder: Path) -> tuple[set[str], int]:
     try:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         return {str(name) for name in state["known"]}, int(state["last"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return set(), 0

@@ -46,8 +46,31 @@ AZURE = (
 )
 PROXIES = (403, 407, 502, 503, 504)
 """Statuses that a proxy may answer in place of the server."""
+MOST_BYTES = 128 << 20
+"""Most bytes of one reply when it is unpacked: thousands of vectors take some tens of megabytes."""
+PACKED_IN = frozenset(("", "gzip", "x-gzip", "deflate", "identity"))
+"""Encodings of replies, of which none unpacks a few kilobytes to gigabytes."""
 _NOISY = ("openai", "httpx", "httpcore")
 Read = Callable[[bytes, RequestContext, Redaction], Completion | Fault]
+
+
+class ReplyTooLarge(Exception):
+    """A reply that would fill the memory of this process."""
+
+
+async def read_bounded(response: Any) -> None:
+    """Read the body of a response of httpx. Raises ReplyTooLarge beyond `MOST_BYTES`."""
+    # Of one that is packed twice, a few kilobytes could be gigabytes.
+    if response.headers.get("content-encoding", "").strip().casefold() not in PACKED_IN:
+        raise ReplyTooLarge("is packed in a way that was not asked for")
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > MOST_BYTES:
+            raise ReplyTooLarge(f"answers with more than {MOST_BYTES >> 20} MiB")
+    # What httpx itself would keep: there is no public way to read in parts and keep the whole.
+    response._content = b"".join(parts)
 
 
 class EndpointClient:
@@ -99,7 +122,7 @@ class EndpointClient:
 
     def _open(self) -> AsyncOpenAI:
         if self._client is None:
-            from openai import AsyncOpenAI, Timeout
+            from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
             for name in _NOISY:
                 # They log addresses and headers of requests.
@@ -108,8 +131,10 @@ class EndpointClient:
             # A connection more than this is a mistake in the address, and not a slow model.
             limit = Timeout(self._llm.timeout, connect=min(self._llm.timeout, CONNECTING))
             self._client = AsyncOpenAI(
-                api_key=key_of(self._llm) or NO_KEY, base_url=self._address.base, max_retries=0, timeout=limit
-            )
+                api_key=key_of(self._llm) or NO_KEY, base_url=self._address.base, max_retries=0, timeout=limit,
+                default_headers={"Accept-Encoding": "gzip, deflate"},
+                http_client=DefaultAsyncHttpxClient(timeout=limit, event_hooks={"response": [read_bounded]}),
+            )  # fmt: skip
             weakref.finalize(self, _close, self._client, os.getpid())
         return self._client
 
@@ -144,6 +169,8 @@ class EndpointClient:
         except APIStatusError as error:
             return self._refusal(error)
         except APIConnectionError as error:
+            if isinstance(error.__cause__, ReplyTooLarge):
+                return Fault("question", str(error.__cause__), "ask for less at once, or check the server")
             return self._unreached(error)
         except Exception as error:
             # Whatever else the client raises, at its own checks for example, may hold what was to be sent.

@@ -264,21 +264,32 @@ def _beside(folder: str) -> str:
     path = Path(folder) / "chat_template.json"
     if not folder or not path.is_file():
         return ""
-    whole = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise ConfigError(Problem(str(path), "is no JSON", "download it again")) from None
     return str(whole.get("chat_template") or "") if isinstance(whole, dict) else ""
 
 
 @lru_cache(maxsize=16)
 def variables_of(template: str) -> frozenset[str]:
-    """Return the names of the variables of a template; none if it cannot be parsed."""
-    from jinja2 import Environment, TemplateSyntaxError, meta
+    """Return the names of the variables of a template; none if it cannot be parsed. Nothing of it is computed."""
+    from jinja2 import TemplateSyntaxError, meta, nodes
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = Environment(extensions=["jinja2.ext.loopcontrols"])
+    # Jinja computes constant expressions as it compiles, such as a text times a billion, but for operators that are
+    # intercepted, and filters where the context is volatile.
+    environment = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"])
+    environment.intercepted_binops = frozenset(environment.default_binop_table)
+    environment.intercepted_unops = frozenset(environment.default_unop_table)
+    volatile = nodes.EvalContextModifier([nodes.Keyword("volatile", nodes.Const(True))])
     # transformers marks what an assistant says by a block of its own.
     plain = re.sub(r"\{%-?\s*(?:end)?generation\s*-?%\}", "", template)
     try:
-        return frozenset(meta.find_undeclared_variables(environment.parse(plain)))
-    except TemplateSyntaxError:
+        tree = environment.parse(plain)
+        tree.body.insert(0, volatile.set_lineno(1))
+        return frozenset(meta.find_undeclared_variables(tree))
+    except (TemplateSyntaxError, RecursionError):
         return frozenset()
 
 

@@ -5,7 +5,9 @@ Each function checks one part of a folder and yields its problems, each with wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from harness.errors import Problem
 from harness.models.architecture import DTYPES, Role
@@ -23,17 +25,32 @@ PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 TOKENIZERS = (
     "tokenizer.json", "vocab.txt", "vocab.json", "*.model", "sentencepiece*", "spiece.model", "tokenizer.model",
 )  # fmt: skip
+KERNEL = "_implementation"
+"""In the name of a setting whose value may be a repository of compiled code; those of transformers have no slash."""
+LOADED_WITH = ("model_kwargs", "model_args", "processor_kwargs", "tokenizer_args", "config_kwargs", "config_args")
+LOADING = frozenset((
+    "adapter_kwargs", "allow_all_kernels", "cache_dir", "code_revision", "from_flax", "from_tf", "gguf_file",
+    "kernel_config", "local_files_only", "proxies", "quantization_config", "revision", "state_dict", "subfolder",
+    "token", "use_auth_token", "use_kernels", "use_safetensors", "variant", "weights_only",
+    "added_tokens_file", "merges_file", "name_or_path", "pretrained_model_name_or_path", "sp_model_file",
+    "special_tokens_map_file", "spm_file", "tokenizer_file", "vocab_file",
+))  # fmt: skip
+"""Options by which a configuration could have other files read than those of its folder, or other code run."""
+COUNTED = re.compile(r"(^|_)(layers?|experts?|blocks?|labels|depth)$")
+"""Names of settings that are a number of parts."""
+MOST_PARTS = 2048
 RERESAVE = "load it once elsewhere and save it again: save_pretrained writes safetensors"
 
 
 def refusals(files: ModelFolder, role: Role) -> list[Problem]:
     """Return all problems that keep a folder from being used in a role; raises ConfigError for damaged files."""
-    return [*code(files), *weights(files), *made_of(files, role), *tokens(files)]
+    return [*code(files), *weights(files), *sizes(files), *made_of(files, role), *tokens(files)]
 
 
 def code(files: ModelFolder) -> Iterator[Problem]:
-    """Yield a problem if the model needs code that ships with it."""
-    where, hint = str(files.folder), "use a model whose architecture is part of transformers"
+    """Yield a problem if the model needs code that ships with it, or chooses how it is loaded."""
+    where = str(files.folder)
+    hint = "use a model whose architecture is part of transformers, or serve it elsewhere and name its address"
     for module in files.modules:
         if not module.written.startswith(OURS):
             what = f"needs code that ships with it ({module.written}), which is never run"
@@ -46,6 +63,51 @@ def code(files: ModelFolder) -> Iterator[Problem]:
             first = next((str(name[0] if isinstance(name, list) else name) for name in names if name), "")
             yield Problem(where, f"needs code that ships with it ({first}), which is never run", hint)
             return
+    configs = [files.config, *(files.read(path) for path in sorted(files.root.glob("sentence_*_config.json")))]
+    named = (value for config in configs for name, value in _texts(config) if KERNEL in name and "/" in value)
+    kernel = next(named, None)
+    if kernel is not None:
+        what = f"names code on a hub that computes its attention ({kernel!r}), which is never fetched"
+        yield Problem(where, what, "take it out of its configuration")
+        return
+    for config in configs[1:]:
+        for section in LOADED_WITH:
+            options = config.get(section) if isinstance(config, Mapping) else None
+            chosen = sorted(str(name) for name in options if name in LOADING) if isinstance(options, Mapping) else []
+            if chosen:
+                what = f"chooses how its own files are loaded ({section}.{chosen[0]})"
+                yield Problem(where, what, "take it out of its sentence_bert_config.json")
+                return
+
+
+def _texts(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield each text of a configuration, at any depth, with the keys above it."""
+    waiting = [("", value)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, str):
+            yield name, value
+        elif isinstance(value, Mapping):
+            waiting += [(f"{name}.{key}", inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [(name, inner) for inner in value]
+
+
+def sizes(files: ModelFolder) -> Iterator[Problem]:
+    """Yield a problem if the configuration has far more layers or labels than the weights can hold.
+
+    An architecture is built by it, one object a layer, before any weight is read.
+    """
+    most = max(MOST_PARTS, len(files.tensors))
+    waiting: list[Mapping[str, Any]] = [files.config]
+    while waiting:
+        config = waiting.pop()
+        waiting += [value for value in config.values() if isinstance(value, Mapping)]
+        for name, value in config.items():
+            if isinstance(value, int) and COUNTED.search(name) and value > most:
+                what = f"config.json asks for {value:,} parts ({name}), and there are {len(files.tensors):,} weights"
+                yield Problem(str(files.folder), what, "restore the config.json that belongs to the weights")
+                return
 
 
 def weights(files: ModelFolder) -> Iterator[Problem]:

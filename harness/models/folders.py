@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import ConfigError, Problem
+from harness.files import stays_inside
 from harness.models.tensors import Tensor, tensors_of
 
 OURS = ("sentence_transformers.", "pylate.models.Dense.Dense")
 """Modules whose code does not come with a model; sentence-transformers has PyLate's projection under another name."""
+NAMED_AFTER = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+"""Architectures in the names of the file of sentence-transformers, the one that counts first."""
 LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 """Names under which architectures configure the width of their states."""
@@ -46,7 +49,7 @@ class ModelFolder:
             return {}
         try:
             return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ConfigError(Problem(str(path), "is no JSON", "download it again")) from None
 
     def _mapping(self, path: Path) -> Mapping[str, Any]:
@@ -79,14 +82,15 @@ class ModelFolder:
         if not rows:
             return ()
         try:
-            return tuple(
-                Module(str(row["type"]).rsplit(".", 1)[-1], str(row["type"]), self.folder / str(row.get("path", "")))
-                for row in rows
-            )
-        except (TypeError, KeyError):
+            named = [(str(row["type"]), str(row.get("path", ""))) for row in rows]
+        except (TypeError, KeyError, AttributeError):
             raise ConfigError(
                 Problem(str(path), "is no list of modules with their types", "download it again")
             ) from None
+        if outside := next((place for _, place in named if not stays_inside(place)), None):
+            what = f"names a module outside of the folder ({outside!r})"
+            raise ConfigError(Problem(str(path), what, "use a model whose files are all in its folder"))
+        return tuple(Module(kind.rsplit(".", 1)[-1], kind, self.folder / place) for kind, place in named)
 
     @property
     def root(self) -> Path:
@@ -120,6 +124,12 @@ class ModelFolder:
         return self._mapping(self.root / "tokenizer_config.json")
 
     @cached_property
+    def transformer_config(self) -> Mapping[str, Any]:
+        """What sentence-transformers wrote about the transformer: how it is loaded, and the length of its texts."""
+        paths = (self.root / f"sentence_{name}_config.json" for name in NAMED_AFTER)
+        return next((self._mapping(path) for path in paths if path.is_file()), {})
+
+    @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
         """The weights of the first module by name."""
         return tensors_of(self.root)
@@ -143,10 +153,8 @@ class ModelFolder:
 
     def _settings(self) -> list[int | None]:
         """Return the limits that tokenizer and sentence-transformers configure."""
-        names = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
-        paths = (self.root / f"sentence_{name}_config.json" for name in names)
-        length_config = next((self._mapping(path) for path in paths if path.is_file()), {})
-        return [_count(self.tokenizer_config.get("model_max_length")), _count(length_config.get("max_seq_length"))]
+        lengths = self.tokenizer_config.get("model_max_length"), self.transformer_config.get("max_seq_length")
+        return [_count(length) for length in lengths]
 
     def _positions(self) -> int | None:
         """Return how many tokens have a position, by the configuration and the embedding table of positions."""

@@ -249,7 +249,8 @@ def convert_gguf(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    gguf = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    options = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
+    gguf = AutoModelForCausalLM.from_pretrained(file.parent, **options, dtype=torch.float32)
     plain = AutoModelForCausalLM.from_config(gguf.config, dtype=torch.float32)
     plain.load_state_dict(gguf.state_dict())
     plain.tie_weights()
@@ -258,4 +259,4 @@ def convert_gguf(file: Path, folder: Path) -> None:
         if hasattr(config, "quantization_config"):
             del config.quantization_config
     plain.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(file.parent, **options).save_pretrained(folder)

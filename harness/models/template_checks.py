@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import ConfigError, Problem
+from harness.models.bounded import TookTooLong, bounded
 from harness.models.chat_templates import PINNED, ChatTemplate, TemplateFacts
 from harness.models.loaders import quiet
 
+SECONDS, MEGABYTES = 10.0, 512
+"""Most that all trials of a template may take, which are some dozen of short texts."""
 SHORT_FOR_A_THOUGHT = 512
 """New tokens below which a thinking model often ends before it answers."""
 
@@ -28,11 +31,19 @@ class ThinkingSettings(NamedTuple):
 def template_facts(folder: Path, instruction: str, thinking: bool | None) -> TemplateFacts:
     """Return the properties of a model's chat template.
 
-    Raises ConfigError if its tokenizer cannot be read, has no chat template, or one that loses the instruction.
+    Raises ConfigError if its tokenizer cannot be read, has no chat template, or one that loses the instruction, or that
+    takes more time or memory than a text of some lines can need.
     """
-    template = ChatTemplate(tokenizer_of(folder), thinking)
-    template.check(instruction)
-    return template.facts()
+    tokenizer = tokenizer_of(folder)
+    try:
+        # A template is a program of its author.
+        with bounded(SECONDS, MEGABYTES):
+            template = ChatTemplate(tokenizer, thinking)
+            template.check(instruction)
+            return template.facts()
+    except (TookTooLong, MemoryError) as error:
+        what = f"its chat template cannot be used on a few lines of text ({str(error) or 'it needs too much memory'})"
+        raise ConfigError(Problem("", what, "correct the template beside the model's tokenizer")) from None
 
 
 def tokenizer_of(folder: Path) -> Any:

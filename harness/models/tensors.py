@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import ConfigError, Problem
+from harness.files import stays_inside
 from harness.models.signatures import kept_while_unchanged
 
 if TYPE_CHECKING:
@@ -50,15 +52,8 @@ def read_header(file: Path) -> list[Tensor]:
             if not 2 <= length <= min(LONGEST_HEADER, size - 8):
                 raise ValueError("no header")
             header = json.loads(stream.read(length))
-        begin = 8 + length
-        tensors = [
-            Tensor(
-                file, name, str(entry["dtype"]), tuple(entry["shape"]),
-                begin + entry["data_offsets"][0], begin + entry["data_offsets"][1],
-            )
-            for name, entry in header.items() if name != "__metadata__"
-        ]  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        tensors = [_tensor(file, name, entry, 8 + length) for name, entry in header.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         what = (
             "is empty" if size == 0 else "is a Git LFS pointer, not the weights" if _is_pointer(file) else "is damaged"
         )
@@ -66,6 +61,18 @@ def read_header(file: Path) -> list[Tensor]:
     if tensors and max(tensor.end for tensor in tensors) != size:
         raise ConfigError(Problem(str(file), "is cut short: some of its weights are missing", AGAIN))
     return tensors
+
+
+def _tensor(file: Path, name: str, entry: Mapping[str, Any], begin: int) -> Tensor:
+    """Return a tensor of a header; raises ValueError unless its shape, its type and its place are of one size."""
+    first, last = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    if not all(type(number) is int and number >= 0 for number in (first, last, *shape)) or first > last:
+        raise ValueError("no place in a file")
+    width = FLOAT_BYTES.get(str(entry["dtype"]))
+    if width is not None and math.prod(shape) * width != last - first:
+        raise ValueError("its shape is not that of its values")
+    return Tensor(file, name, str(entry["dtype"]), shape, begin + first, begin + last)
 
 
 def _is_pointer(file: Path) -> bool:
@@ -85,8 +92,11 @@ def files_of(folder: Path) -> list[Path]:
         return []
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise ConfigError(Problem(str(index), "is damaged", AGAIN)) from None
+    if outside := [name for name in names if not stays_inside(name)]:
+        what = f"names weights outside of the folder ({outside[0]!r})"
+        raise ConfigError(Problem(str(index), what, "use a model whose files are all in its folder"))
     lost = [name for name in names if not (folder / name).is_file()]
     if lost:
         shown = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")

@@ -114,6 +114,6 @@ def _renewed(content: bytes) -> float:
 def _note(content: bytes) -> dict[str, Any]:
     try:
         note = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return note if isinstance(note, dict) else {}

@@ -196,6 +196,6 @@ def _parsed(content: bytes) -> Making | None:
             and re.fullmatch(r"[0-9a-f]{32}", name)
             and not any({"", ".", ".."} & {*file.split("/")} for file in files)
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return None
     return Making(name, files, facts, created) if whole else None

@@ -82,7 +82,7 @@ class Mirror:
     def _pulled(self) -> dict[str, str]:
         try:
             known = json.loads((self.folder / PULLED).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return known if isinstance(known, dict) else {}
 
@@ -98,19 +98,30 @@ def opened(place: str | Path) -> Path:
     objects.exists()
     name = re.sub(r"[^A-Za-z0-9]+", "-", objects.address).strip("-")[-60:]
     digest = hashlib.sha256(objects.address.encode()).hexdigest()[:8]
-    folder = (cache_folder() / "addresses" / f"{name}-{digest}").absolute()
+    folder = _mirrors_folder() / f"{name}-{digest}"
     if not (folder / MARKER).is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / MARKER, json.dumps({"address": objects.address}))
     return folder
 
 
+def _mirrors_folder() -> Path:
+    return (cache_folder() / "addresses").absolute()
+
+
 def mirror_of(path: Path) -> Mirror | None:
-    """Return the mirror that a path lies in; None if it lies in a plain folder."""
+    """Return the mirror that a path lies in; None if it lies in a plain folder.
+
+    Mirrors lie in the cache of the user alone: a file of that name in a folder that others gave would have results sent
+    to an address of their choice.
+    """
+    path, mirrors = path.absolute(), _mirrors_folder()
     for folder in (path, *path.parents):
+        if folder.parent != mirrors:
+            continue
         if folder in _mirrors:
             return _mirrors[folder]
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
             address = str(json.loads((folder / MARKER).read_text(encoding="utf-8"))["address"])
             return _mirrors.setdefault(folder, Mirror(folder, address))
     return None

@@ -88,7 +88,7 @@ def check_latest(base: Path) -> None:
     try:
         told = json.loads((base / ATTEMPT_FILE).read_text(encoding="utf-8"))
         started, why = str(told["started"]), str(told["why"]).rstrip(".")
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return
     what = f"older than the last run, which was started at {started} and has not ended in an outcome ({why})"
     raise ConfigError(Problem(str(base / "latest"), what, f"run the suite again, or add --outcome {base / 'latest'}"))

@@ -78,7 +78,7 @@ def holds_nothing(folder: Path) -> bool:
 def _version(pointer: bytes) -> str:
     try:
         version = json.loads(pointer)["folder"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         return ""
     return version if isinstance(version, str) and NAME.fullmatch(version) else ""
 

@@ -74,7 +74,7 @@ def _is_deep(name: str, base: PurePosixPath) -> bool:
 def _named(path: Path) -> str:
     try:
         name = json.loads(path.read_text(encoding="utf-8"))["folder"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return ""
     return name if isinstance(name, str) and name not in ("", ".", "..") and "/" not in name else ""
 

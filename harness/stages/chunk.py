@@ -106,7 +106,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     else:
         from transformers import AutoTokenizer
 
-        made = AutoTokenizer.from_pretrained(folder)
+        made = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         if not made.is_fast:
             raise ValueError(
                 f"the tokenizer of {folder.name} does not say where its tokens stand; chunk by another model"

@@ -21,6 +21,7 @@ from harness.suite.places import expand_places
 from harness.suite.problems import SuiteFile, problem_of
 from harness.suite.renamed import SCHEMA, KeyPath, upgraded
 from harness.suite.spec import Suite
+from harness.suite.yaml_text import TOO_DEEP, NotYaml, parsed
 
 STAND_INS = {"schema": SCHEMA, "name": "x", "dataset": {"path": "."}, "measures": ["ndcg@1"]}
 MAX_DEPTH = 20
@@ -42,13 +43,10 @@ def load_suite(name_or_path: str | Path) -> tuple[Suite, Path]:
 def parse_suite(text: str, path: Path) -> Suite:
     """Read a suite from text; `path` is where relative data paths start and what problems name."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(Problem(where, f"not YAML: {secrets.mask(what)}")) from error
+        node, value = parsed(text)
+    except NotYaml as error:
+        where = f"{path}:{error.line}" if error.line else str(path)
+        raise ConfigError(Problem(where, f"not YAML: {secrets.mask(error.what)}")) from error
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(Problem(str(path), "a suite is a mapping", f"start it with 'schema: {SCHEMA}'"))
     value, written = upgraded(value)
@@ -95,7 +93,7 @@ def _secrets(node: yaml.Node, at: KeyPath, file: SuiteFile) -> Iterator[Problem]
 def _repeated(node: yaml.Node, at: KeyPath, file: SuiteFile) -> Iterator[tuple[KeyPath, str]]:
     """Note the line of every key; yield keys and list items given twice (of keys, YAML loaders keep one in silence)."""
     if len(at) > MAX_DEPTH:
-        raise ConfigError(Problem(file.where(at[:3]), "nested too deeply, or holds itself", "write it flat"))
+        raise ConfigError(Problem(file.where(at[:3]), TOO_DEEP, "write it flat"))
     file.lines.setdefault(at, node.start_mark.line + 1)
     parts: list[tuple[str | int, yaml.Node, yaml.Node]] = []
     if isinstance(node, yaml.SequenceNode):

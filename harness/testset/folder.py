@@ -164,7 +164,7 @@ def _rejected(folder: Path) -> dict[str, tuple[Span, ...]]:
 def _source(folder: Path) -> dict[str, Any]:
     try:
         value = json.loads((folder / "SOURCE.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -241,7 +241,7 @@ def _lines(path: Path) -> list[str]:
 def _key_of(line: str, key: str) -> str:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return str(row.get(key, "")).strip() if isinstance(row, dict) else ""
 

@@ -201,6 +201,6 @@ def _read(path: Path) -> dict[str, str]:
         try:
             row = json.loads(line)
             known[str(row["key"])] = str(row["text"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             continue
     return known

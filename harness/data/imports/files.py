@@ -13,12 +13,15 @@ from harness.data.formats import read_bytes, read_jsonl
 from harness.data.imports.delimited import decoded, read_delimited
 from harness.data.imports.imported import Row, Table
 from harness.errors import DataError, Problem, json_fault
+from harness.files import most_unpacked
 from harness.values.repairs import Repairing
 
 DELIMITED, JSON, LINES, PARQUET = (".csv", ".tsv"), (".json",), (".jsonl", ".ndjson"), (".parquet",)
 SUFFIXES = (*DELIMITED, *JSON, *LINES, *PARQUET)
 LARGEST = 2 << 30
 """Most bytes of one file."""
+MANY, AT_ONCE = 1_000_000, 128
+"""Rows that any Parquet file may have, and those that are unpacked at once: all of them may be one large value."""
 ROLES = {
     "corpus": "corpus", "documents": "corpus", "docs": "corpus", "passages": "corpus", "collection": "corpus",
     "queries": "queries", "questions": "queries", "topics": "queries", "qrels": "qrels", "judgements": "qrels",
@@ -82,11 +85,32 @@ def _parquet(path: Path) -> Table:
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(path).to_pylist()
+        with pq.ParquetFile(path) as file:
+            rows = _unpacked(path, file)
     except (pa.ArrowException, OSError, ValueError) as error:
         what = f"not a Parquet file that can be read ({str(error).splitlines()[0][:80]})"
         raise DataError(Problem(str(path), what, "write or download it again")) from None
     return from_rows(str(path), rows)
+
+
+def _unpacked(path: Path, file: Any) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file, as long as they are not far larger than it; raises DataError if they are.
+
+    A value that is written once may stand in any number of rows, and a run of equal values takes a few bytes.
+    """
+    size = path.stat().st_size
+    most_bytes, most_rows = most_unpacked(size), max(MANY, size)
+    taken, rows = 0, 0
+    batches = []
+    for batch in file.iter_batches(batch_size=AT_ONCE):
+        # The values of a categorical column are shared by all batches.
+        columns = (one.dictionary_decode() if hasattr(one, "dictionary") else one for one in batch.columns)
+        taken, rows = taken + sum(column.nbytes for column in columns), rows + batch.num_rows
+        if taken > most_bytes or rows > most_rows:
+            what = f"its {size:,} bytes unpack to more than {most_bytes:,} bytes or {most_rows:,} rows"
+            raise DataError(Problem(str(path), what, "write its rows as JSON Lines if you trust it"))
+        batches.append(batch)
+    return [row for batch in batches for row in batch.to_pylist()]
 
 
 def _lines(path: Path, problems: list[Problem]) -> Table:

@@ -7,6 +7,7 @@ judgements in `default` or `qrels`, or, as BEIR has them, in the dataset ``owner
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from harness.data.imports.files import columns_of, split_of
 from harness.data.imports.imported import Note, Row, Table
 from harness.errors import DataError, Problem
+from harness.files import stays_inside
 
 PREFIX = "hf://"
 ADDRESS = re.compile(
@@ -46,7 +48,7 @@ class Address(NamedTuple):
 def parse(source: str) -> Address:
     """Return the parts of ``hf://owner/name[@revision][/config]``; raise DataError for another form."""
     match = ADDRESS.fullmatch(source)
-    if match is None:
+    if match is None or match["name"].startswith("."):
         raise DataError(Problem(source, "not a name of a dataset on the hub", f"write {FORM}"))
     return Address(match["name"], match["revision"], match["config"])
 
@@ -60,12 +62,30 @@ def read_saved(folder: Path, problems: list[Problem]) -> tuple[list[Table], dict
     """Return the tables of a folder that `save_to_disk` wrote, and what it says of itself."""
     import datasets
 
+    if elsewhere := _elsewhere(folder):
+        what = f"names a file outside of it ({elsewhere!r})"
+        raise DataError(Problem(str(folder), what, "use a folder that holds all of its files"))
     try:
         loaded = datasets.load_from_disk(str(folder))
         tables = list(_tables(loaded, str(folder), "", problems))
     except Exception as error:
         raise DataError(Problem(str(folder), f"cannot be loaded ({_first_line(error)})", "save it again")) from None
     return tables, _about(loaded)
+
+
+def _elsewhere(folder: Path) -> str:
+    """Return the first file or split outside of a saved folder that a file of it names; empty if there is none."""
+    for name in SAVED:
+        for path in sorted(folder.rglob(name)):
+            try:
+                value = json.loads(path.read_text(encoding="utf-8"))
+                named = [*(value.get("splits") or ()), *(row["filename"] for row in value.get("_data_files") or ())]
+            except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+                # The library says what is wrong with it.
+                continue
+            if outside := [one for one in named if not stays_inside(one)]:
+                return str(outside[0])
+    return ""
 
 
 def read_hub(source: str, problems: list[Problem]) -> tuple[list[Table], dict[str, Any]]:

@@ -11,7 +11,7 @@ import zipfile
 from typing import Any
 from xml.etree import ElementTree
 
-from harness.ingest.readers.docx_parts import HEADING, STRICT_W, W, readable
+from harness.ingest.readers.docx_parts import HEADING, STRICT_W, XML_ONLY, W, readable
 from harness.ingest.readers.encodings import kind_of
 from harness.ingest.readers.html import from_page
 from harness.ingest.readers.parsed import Parsed, Unreadable, one_line
@@ -22,7 +22,6 @@ UNTOLD = re.compile(
     r"^(microsoft word\b.*|untitled\b.*|document\d*|word document|.*\.(docx?|odt|rtf|tex|dvi|indd|qxd))$", re.I
 )
 """Titles in properties that a program has written, not a person."""
-XML_ONLY = (".xml", ".rels")
 DAMAGED = "is damaged, or no DOCX"
 
 

@@ -18,6 +18,8 @@ M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 TOLD = (b"txbxContent", b"fldSimple", b"oMath", b"outlineLvl")
 """Names without which a part needs no rewriting."""
+XML_ONLY = (".xml", ".rels")
+"""Ends of the names of parts that hold text, or say where it is."""
 HEADING = "harness-heading-"
 """Style of a paragraph that is a heading by itself, with its level behind."""
 PARTS = ("word/document.xml", "word/footnotes.xml", "word/endnotes.xml")
@@ -35,8 +37,8 @@ def readable(archive: zipfile.ZipFile, raw: bytes) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as new:
         for part in archive.infolist():
-            # Pictures are not read.
-            if not part.filename.startswith("word/media/"):
+            # Pictures, fonts and what is embedded are not read, and are in no bound.
+            if part.filename.lower().endswith(XML_ONLY):
                 new.writestr(part.filename, changed.get(part.filename) or archive.read(part))
     return stream.getvalue()
 

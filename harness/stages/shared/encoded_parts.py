@@ -73,7 +73,7 @@ class EncodedParts:
         try:
             note: dict[str, Any] = json.loads(self._note(number).read_text(encoding="utf-8"))
             return note if digest_file(self._file(number)) == note["digest"] else None
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, RecursionError, KeyError):
             return None
 
     def _write(self, number: int, vectors: Floats, cut: int) -> dict[str, Any]:
