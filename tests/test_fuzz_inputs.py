@@ -12,7 +12,7 @@ import random
 import resource
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -230,7 +230,7 @@ def attack(kind: Kind, folder: Path, seed: int) -> None:
     assert time.process_time() - began < SECONDS, f"seed {seed}, {name}"
 
 
-def attacked(name: str, folder: Path, seeds: range) -> None:
+def attacked(name: str, folder: Path, seeds: Iterable[int]) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for seed in seeds:
         attack(KINDS[name], folder / "input", seed)
@@ -249,9 +249,15 @@ def test_the_files_that_are_damaged_are_read(name: str, tmp_path: Path, monkeypa
     KINDS[name].read(tmp_path / "input")
 
 
+# Numbers beyond floats, whole numbers as keys, mappings where names are expected, settings that do not go together.
+FOUND_BEFORE = {
+    "suites": (1459, 1495, 3874, 4036, 4381), "datasets": (1621, 1955, 4363), "outcomes": (7382,), "labels": (1621,),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_damaged_input_is_read_or_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
-    attacked(name, tmp_path, range(150))
+    attacked(name, tmp_path, [*range(150), *FOUND_BEFORE.get(name, ())])
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from harness.data.judgements import add, read_judgements
 from harness.data.objects import RawRow, field_of, read_objects, text_of, typed
 from harness.errors import Problem
 from harness.suite.sources import ReadingRule
+from harness.text.decimals import is_finite
 from harness.values.records import Document, Qrels, Query, Reference
 from harness.values.repairs import Repairing
 
@@ -194,7 +195,7 @@ def _references(path: Path, lines: Lines, problems: list[Problem], repairing: Re
 
 def _answer(answer: Any, row: RawRow, repairing: Repairing) -> Any:
     """Return a number as text, and anything else unchanged."""
-    if isinstance(answer, int | float) and not isinstance(answer, bool) and math.isfinite(answer):
+    if is_finite(answer) or (isinstance(answer, int) and not isinstance(answer, bool)):
         repairing.note("number-text", row.where, f"the answer {answer!r}")
         return str(answer)
     return answer

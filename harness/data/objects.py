@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from harness.data.formats import read_jsonl, read_lines
 from harness.errors import Problem
+from harness.text.decimals import is_finite
 from harness.values.repairs import Repairing
 
 ID_FIELDS = (
@@ -140,7 +141,7 @@ def field_of(row: RawRow, name: str, problems: list[Problem], repairing: Repairi
     if isinstance(value, float) and math.isnan(value):
         repairing.note("not-a-number", row.where, f"{name!r}")
         return ""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if is_finite(value) or (isinstance(value, int) and not isinstance(value, bool)):
         repairing.note("number-text", row.where, f"{name!r} is {value!r}")
         return str(value)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):

@@ -5,7 +5,6 @@ This module must not know who judges, or how the ratings are used.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -15,6 +14,7 @@ import numpy as np
 
 from harness.data.formats import read_jsonl
 from harness.errors import DataError, Problem
+from harness.text.decimals import is_finite
 from harness.values.measures import Measure
 
 
@@ -74,17 +74,13 @@ def _faults(value: Mapping[str, Any], measure: Measure) -> Iterator[tuple[str, s
     ratings = value.get("ratings")
     known = ratings if isinstance(ratings, dict) else {}
     own = known.get(measure.name)
-    if not isinstance(own, list) or not own or not all(map(_is_number, own)):
+    if not isinstance(own, list) or not own or not all(map(is_finite, own)):
         rated = f"rated here: {', '.join(map(str, known))}" if known else "nothing is rated here"
         yield f"no numeric ratings of {measure.name!r}", f'write "ratings": {{"{measure.name}": [1, 2]}}; {rated}'
 
 
 def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _labelled(value: Mapping[str, Any], measure: Measure) -> LabelledAnswer:

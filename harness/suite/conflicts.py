@@ -11,7 +11,7 @@ from harness.errors import nearest
 from harness.suite.conflict import Conflict
 from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import Pipeline
-from harness.suite.recipes import PARTS, changed
+from harness.suite.recipes import PARTS, RerankerRecipe, changed
 from harness.suite.renamed import KeyPath
 from harness.suite.served_conflicts import external_conflicts, served_conflicts
 from harness.suite.spec import SERVED, Candidate, Suite
@@ -144,8 +144,8 @@ def _served_generators(suite: Suite) -> Iterator[Conflict]:
     """Yield settings of a model that runs here, of generators that are at an endpoint."""
     pipelines: list[tuple[KeyPath, Pipeline, Any]] = [(("pipeline",), suite.pipeline, suite.pipeline)]
     for name, candidate in suite.candidates.items():
-        if candidate.pipeline is not None:
-            pipeline = CandidateUses(suite, name, candidate).pipeline
+        pipeline = _pipeline_of(suite, candidate)
+        if pipeline is not None:
             pipelines.append((("candidates", name, "pipeline"), pipeline, candidate.pipeline))
     what = "applies to a model that runs here, and the generator is at an endpoint"
     for at, pipeline, written in pipelines:
@@ -193,12 +193,17 @@ def _candidate_conflicts(suite: Suite) -> Iterator[Conflict]:
                 yield Conflict(("factorial",), what, conflict.hint, conflict.read)
 
 
-def _as_pipeline(suite: Suite, level: Candidate) -> bool:
-    """Whether a level leaves the pipeline as it is."""
+def _pipeline_of(suite: Suite, candidate: Candidate) -> Pipeline | None:
+    """The pipeline with a candidate's settings; None where they do not go together, which is told of the candidate."""
     try:
-        return suite.pipeline_of(level) == suite.pipeline
+        return suite.pipeline_of(candidate)
     except ValidationError:
-        return True
+        return None
+
+
+def _as_pipeline(suite: Suite, level: Candidate) -> bool:
+    """Whether a level leaves the pipeline as it is, as far as that can be told."""
+    return _pipeline_of(suite, level) in (suite.pipeline, None)
 
 
 def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterator[Conflict]:
@@ -233,8 +238,8 @@ def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterat
     if "reranker" in candidate.tune and pipeline.reranker is not None and pipeline.reranker.kind == "endpoint":
         what, hint = "a reranker of kind endpoint is not tuned here", "tune one that runs here"
         yield Conflict(tune, what, hint, ((*at, "pipeline"), ("pipeline",)))
-    elif uses.reranker is not None and uses.pipeline.reranker is not None:
-        kind, recipe = uses.pipeline.reranker.kind, uses.reranker.recipe
+    elif (tuned := _reranker_recipe(uses)) is not None and uses.pipeline.reranker is not None:
+        kind, recipe = uses.pipeline.reranker.kind, tuned.recipe
         known = {"cross-encoder": ("bce", "listwise"), "late-interaction": ("contrastive",), "causal-lm": ("bce",)}
         if recipe != "auto" and recipe not in known[kind]:
             what = f"recipe {recipe} does not tune a reranker of kind {kind}"
@@ -243,6 +248,14 @@ def _change_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterat
             yield Conflict(tune, what, hint, seen)
     yield from _depth_conflicts(pipeline, (*at, "pipeline"), candidate.pipeline.model_fields_set)
     yield from _recipe_conflicts(suite, at, candidate)
+
+
+def _reranker_recipe(uses: CandidateUses) -> RerankerRecipe | None:
+    """The recipe of a reranker that is tuned; None also where its settings do not go together, which is told later."""
+    try:
+        return uses.reranker
+    except ValidationError:
+        return None
 
 
 def _recipe_conflicts(suite: Suite, at: KeyPath, candidate: Candidate) -> Iterator[Conflict]:

@@ -84,7 +84,7 @@ def _change(factor: str, level: Any, first: bool) -> dict[str, Any]:
         return {"tune": [factor]}
     known: Mapping[str, Any] = {"retriever": _RETRIEVERS, "reranker": _RERANKERS}.get(factor, {})
     if factor in PARTS:
-        if level not in known:
+        if not isinstance(level, str) or level not in known:
             names = ", ".join([*(FIRST[:2] if first else ()), TUNED, *known])
             raise ValueError(f"{level!r} is no level of {factor!r} by name ({names}); write it as a mapping of changes")
         return {"pipeline": {factor: known[level]}}

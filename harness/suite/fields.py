@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
@@ -43,7 +44,10 @@ def _measure(text: object) -> Measure:
 
 def _pattern(text: str) -> str:
     try:
-        re.compile(text)
+        with warnings.catch_warnings():
+            # Of a set that a later Python may read differently, a user of this one need not hear.
+            warnings.simplefilter("ignore", FutureWarning)
+            re.compile(text)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from error
     return text

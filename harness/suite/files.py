@@ -62,7 +62,7 @@ def parse_suite(text: str, path: Path) -> Suite:
     suite, details = _readable(value, wrong)
     problems += [problem_of(detail, file) for detail in details]
     for conflict in conflicts(suite):
-        at, *read = (_as_written(key, wrong) for key in (conflict.at, *conflict.read))
+        at, *read = (_as_written(key, wrong, value) for key in (conflict.at, *conflict.read))
         if not any(_overlap(key, other) for key in (at, *read) for other in wrong - items):
             problems.append(Problem(file.where(at), conflict.what, conflict.hint))
     # Of a key that its spec refuses, the spec says more.
@@ -123,7 +123,7 @@ def _readable(value: dict[str, Any], wrong: set[KeyPath]) -> tuple[Suite, list[E
         except ValidationError as error:
             details = error.errors(include_url=False)
         for detail in details:
-            detail["loc"] = _as_written(_without_tags(detail["loc"], rest), wrong)
+            detail["loc"] = _as_written(_without_tags(detail["loc"], rest), wrong, value)
         found = details if found is None else found
         faults = {at[:-1] or at if kind == "missing" else at for at, kind in ((d["loc"], d["type"]) for d in details)}
         if faults <= wrong:
@@ -163,13 +163,19 @@ def _without_tags(at: KeyPath, value: Any) -> KeyPath:
     return kept
 
 
-def _as_written(at: KeyPath, wrong: set[KeyPath]) -> KeyPath:
-    """Return the path in the file of what stands at `at` once the wrong list items are left out."""
+def _as_written(at: KeyPath, wrong: set[KeyPath], value: Any) -> KeyPath:
+    """Return the path in the file, which holds `value`, of what stands at `at` once wrong list items are left out.
+
+    A whole number may also be a key of a mapping.
+    """
     written: KeyPath = ()
     for part in at:
-        if isinstance(part, int):
+        if isinstance(value, list) and isinstance(part, int):
             numbers = (number for number in count() if (*written, number) not in wrong)
             part = next(islice(numbers, part, None))
+            value = value[part] if part < len(value) else None
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
         written = (*written, part)
     return written
 

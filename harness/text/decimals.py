@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TypeGuard
 
 NONE = "\N{EN DASH}"
 """What a cell shows where there is no number."""
 SHOWN_AS_ZERO = "+0.000"
 """A difference that is zero but for rounding errors."""
+
+
+def is_finite(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is a number that a float can hold: no NaN, nothing infinite, and no boolean."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and finite(value) is not None
 
 
 def finite(value: float | None) -> float | None:

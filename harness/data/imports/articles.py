@@ -6,7 +6,6 @@ the answers are. Paragraphs without a title are documents by themselves.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from harness.data.imports.gathering import Gathering
 from harness.data.imports.imported import Damaged, Note, Table
 from harness.data.imports.names import Layout, find
 from harness.errors import Problem
+from harness.text.decimals import is_finite
 
 JOIN = "\n\n"
 
@@ -170,7 +170,7 @@ def answers_of(value: Any) -> list[tuple[str, int]]:
         text = text_of(item.get("text"), "text") if isinstance(item, Mapping) else ""
         start = item.get("answer_start") if isinstance(item, Mapping) else -1
         if text.strip():
-            whole = int(start) if isinstance(start, int | float) and math.isfinite(start) else -1
+            whole = int(start) if is_finite(start) else -1
             pairs.append((text, whole))
     return list(dict.fromkeys(pairs))
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.data.imports.imported import Damaged
+from harness.text.decimals import is_finite
 
 STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 STRING_LIST = re.compile(rf"\s*(?:(?:{STRING})\s*,?\s*)*", re.DOTALL)
@@ -87,7 +88,7 @@ def text_of(value: Any, column: str) -> str:
         return ""
     if isinstance(value, str):
         return encodable(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if is_finite(value) or (isinstance(value, int) and not isinstance(value, bool)):
         return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < EXACT else str(value)
     if isinstance(value, Mapping):
         inner = next((value[key] for key in TEXT_KEYS if isinstance(value.get(key), str)), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from harness.data.imports.gathering import Gathering
 from harness.data.imports.imported import Damaged, Table
 from harness.data.imports.names import ID, find
 from harness.data.judgements import DOCUMENT_NAMES, GRADE_NAMES, QUERY_NAMES
+from harness.text.decimals import is_finite
 
 TEXT = ("text", "query", "question", "contents", "content")
 
@@ -65,7 +65,8 @@ def grade_of(value: Any) -> int:
             value = float(value)
         except ValueError:
             raise Damaged(f"relevance {value!r} is not an integer", "use grades such as 0, 1, 2") from None
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not whole or value != int(value):
+    if isinstance(value, int) and not isinstance(value, bool) and not is_finite(value):
+        raise Damaged("a relevance of more than 300 digits", "use grades such as 0, 1, 2")
+    if not is_finite(value) or value != int(value):
         raise Damaged(f"relevance {value!r} is not an integer", "use grades such as 0, 1, 2")
     return int(value)

@@ -155,6 +155,7 @@ def published(view: View) -> Table | None:
         cells(name, measure, number(value, "figure"), _ours(view, name, measure))
         for name, by_measure in published_figures.items()
         for measure, value in by_measure.items()
+        if decimals.is_finite(value)
     ]
     columns = (*left("row", "measure"), Column("published"), Column("here"))
     caption = "Published figures were measured by others, in their way: for orientation only (exploratory)."
