@@ -22,7 +22,7 @@ from harness.remote.places import root_of, store_in
 from harness.results import sharing
 
 HERE = Path(__file__).parent
-PATHS = os.pathsep.join([str(HERE.parent), str(HERE)])
+PATHS = os.pathsep.join(filter(None, [str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH")]))
 SECONDS = 1500
 """How long a run may take on a machine that is busy."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from cluster_runs import PATHS, wait_for
 from slurm_cluster import free_ports
 
-RAY = Path(sys.executable).parent / "ray"
+RAY = shutil.which("ray", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 
 class RayNodes:
@@ -34,7 +35,7 @@ class RayNodes:
         try:
             for words, cache in zip((head, [f"--address={self.address}"]), self.caches, strict=True):
                 variables = {**self._variables, "XDG_CACHE_HOME": str(cache)}
-                self._nodes.append(node := subprocess.Popen([RAY, "start", *words, *common], env=variables))
+                self._nodes.append(node := subprocess.Popen([str(RAY), "start", *words, *common], env=variables))
                 wait_for(lambda: listens(self.port), node)
         except BaseException:
             self.__exit__()
