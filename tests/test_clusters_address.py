@@ -60,10 +60,10 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Worker:
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def here(tmp_path: Path) -> Iterator[None]:
     """This machine has a cache of its own, and stages run on it again after each test."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
-    yield
+    with drivers.machine(tmp_path / "here"):
+        yield
     provenance.stages_run_on(None)
 
 

@@ -138,7 +138,7 @@ def index_on_server(store: FolderStore, key: str, name: str, **rule: str) -> Non
         store.commit(key, folder, {"stage": "build_index", "call": {"spec": {"index": index.model_dump()}}})
 
 
-TABLES = [f"harness_{digit * 40}" for digit in "abcd"]
+TABLES = [f"harness_{digit * 32}" for digit in "abcd"]
 MADE = [f"{number:032x}" for number in range(5)]
 
 

@@ -33,7 +33,7 @@ AT_SERVER: Mapping[IndexLibrary, Registered] = {
     "qdrant": LIBRARIES["qdrant"]._replace(module="qdrant_client", distribution="qdrant-client"),
 }
 """Where another package is needed if the index is on a server."""
-NAME = re.compile(r"harness_[0-9a-f]{40}")
+NAME = re.compile(r"harness_[0-9a-f]{32}")
 """What a table or a collection is called: by a digest of its vectors and settings."""
 
 
