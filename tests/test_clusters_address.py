@@ -118,6 +118,7 @@ def test_machines_share_an_address_and_no_folder(plan: Plan, tmp_path: Path, chi
     assert [*(tmp_path / "far").rglob("used/*")]
 
 
+@pytest.mark.slow
 def test_a_suite_on_a_cluster_at_an_address_has_the_outcome_of_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], child: Worker, address: str
 ) -> None:
