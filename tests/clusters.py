@@ -19,17 +19,19 @@ from harness.values.records import Progress
 class Worker(Pretender):
     """Runs the requests of a worker: looks for real, and pretends to do all else, or leaves it to another executor.
 
-    `environments` are those that requests had.
+    `environments` are those that requests had, `stages` what they were for.
     """
 
     def __init__(self, other: SynchronousExecutor | None = None) -> None:
         super().__init__()
         self.other = other
         self.environments: list[dict[str, str]] = []
+        self.stages: list[str] = []
 
     def run(self, request: Request, progress: Progress) -> Cost:
         assert request.environment is not None
         self.environments.append(dict(request.environment))
+        self.stages.append(request.stage)
         if request.stage == "look":
             return InlineExecutor().run(request, progress)
         return self.other.run(request, progress) if self.other else super().run(request, progress)

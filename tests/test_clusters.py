@@ -33,11 +33,12 @@ from harness.execution import executors, ray_executor, remote, worker
 from harness.execution.environments import Environment, for_another_machine, without_secrets
 from harness.execution.executors import run
 from harness.execution.making import make
+from harness.execution.notes import Notes
 from harness.execution.ray_executor import RayExecutor
 from harness.execution.scheduler import Execution, carry_out
 from harness.execution.session import Session
 from harness.execution.slurm_executor import ADVICE, ENDED, HOPELESS, LOST, Queued, SlurmExecutor, _raised
-from harness.execution.worker import Look, Place, Sent
+from harness.execution.worker import Place, Sent
 from harness.planning.calls import planned
 from harness.planning.graph import ExpectedWork, Plan, PlannedCall
 from harness.planning.plan import build_plan
@@ -48,6 +49,7 @@ from harness.store import FolderStore
 from harness.suite.execution import RayCluster
 
 HERE = Path(__file__).parent
+SHARED = "name a folder with --store that all machines share, under one path, or an address that all of them reach"
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def made(plan: Plan, folder: Path, executor: Any) -> tuple[FolderStore, Executio
 
 
 def place(folder: Path, **environment: str) -> Place:
-    return Place(Environment(environment), 1, folder, folder / "progress")
+    return Place(Environment(environment), 1, folder, str(folder), "progress")
 
 
 def is_heavy(stage: str) -> bool:
@@ -147,8 +149,8 @@ def test_what_a_worker_finished_is_in_the_store_though_nobody_waited(plan: Plan,
     store = FolderStore(tmp_path / "store")
     plan.artifacts.publish(store)
     first = next(one for one in plan.calls.values() if set(one.call.inputs.values()).isdisjoint(plan.calls))
-    assert worker.make_call(Sent(first, {}, store), place(tmp_path)).failure == ""
-    again = worker.make_call(Sent(first, {}, store), place(tmp_path))
+    assert worker.make_call(Sent(first, {}, ""), place(tmp_path)).failure == ""
+    again = worker.make_call(Sent(first, {}, ""), place(tmp_path))
     assert (again.reused, again.cost) == (True, None)
     done = carry_out(plan, FolderStore(store.root), Pretender())
     assert done.rows[first.key].reused
@@ -173,16 +175,18 @@ def test_an_artifact_of_no_plan_is_made_by_a_worker(plan: Plan, tmp_path: Path, 
 
 
 def test_progress_comes_back(tmp_path: Path) -> None:
-    tell, told = worker._progress_into(tmp_path / "progress"), list[tuple[int, int]]()
-    assert worker.progress_in(tmp_path / "progress") is None
+    notes, tell = Notes(str(tmp_path)), worker._progress_of(place(tmp_path))
+    notes.folder.mkdir()
+    assert worker.progress_in(notes, "progress") is None
     tell(1, 9)
     tell(2, 9)
-    assert worker.progress_in(tmp_path / "progress") == (1, 9)
+    assert worker.progress_in(notes, "progress") == (1, 9)
     tell(9, 9)
-    assert worker.progress_in(tmp_path / "progress") == (9, 9)
-    (tmp_path / "progress").write_text("[3")
-    assert worker.progress_in(tmp_path / "progress") is None
-    assert told == []
+    assert worker.progress_in(notes, "progress") == (9, 9)
+    for damaged in (b"[3", b"[3]", b"3", b"\xff"):
+        notes.write("progress", damaged)
+        assert worker.progress_in(notes, "progress") is None
+    assert [path.name for path in notes.folder.iterdir()] == ["progress"]
 
 
 # Workers that are not as planned
@@ -195,7 +199,7 @@ def refused(plan: Plan, tmp_path: Path, **changes: Any) -> str:
     from dataclasses import replace
 
     changed = replace(first, call=replace(first.call, **changes))
-    return worker.make_call(Sent(changed, {}, store), place(tmp_path)).failure
+    return worker.make_call(Sent(changed, {}, ""), place(tmp_path)).failure
 
 
 def test_a_worker_refuses_what_it_would_make_another_artifact_of(plan: Plan, tmp_path: Path, child: Worker) -> None:
@@ -205,27 +209,20 @@ def test_a_worker_refuses_what_it_would_make_another_artifact_of(plan: Plan, tmp
     assert "has torch " in (why := refused(plan, tmp_path, packages={"torch": "1.0"}))
     assert why.endswith("and the plan is for 1.0; install the same packages on all machines")
     assert "has version" in refused(plan, tmp_path, version=99)
-    assert refused(plan, tmp_path, inputs={"queries": "0" * 64}).endswith(
-        "; name a folder with --store that all machines share, under one path"
-    )
+    assert refused(plan, tmp_path, inputs={"queries": "0" * 64}).endswith(f"; {SHARED}")
     assert child.asked == []
 
 
 def test_a_worker_that_does_not_see_the_folder_of_the_store_is_refused(
     plan: Plan, tmp_path: Path, child: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sees = worker.look
-
-    def elsewhere(spec: Look, *rest: Any) -> Any:
-        return sees(Look(seen="/of/another/machine"), *rest)
-
-    monkeypatch.setattr(worker, "look", elsewhere)
+    monkeypatch.setattr(Notes, "read", lambda self, name: None)
     with pytest.raises(ConfigError) as caught:
         Cluster().connect(plan.suite, tmp_path)
     assert str(caught.value) == (
-        f"--executor fake: {os.uname().nodename} does not see {tmp_path}, the folder of the store; name a folder with "
-        "--store that all machines share, under one path"
+        f"--executor fake: {os.uname().nodename} does not see {tmp_path}, the folder of the store; {SHARED}"
     )
+    assert [*(tmp_path / "workers").iterdir()] == []
 
 
 def test_what_was_committed_elsewhere_is_told(
@@ -460,7 +457,7 @@ def test_more_cores_than_a_machine_has_are_refused_and_more_memory_is_cut(monkey
     ):
         reached(pocket.suite({"execution.ray.cpus": 8}), monkeypatch, FakeRay())
     executor = reached(pocket.suite({"execution.ray.resources": {"fast": 0.5}}), monkeypatch, FakeRay())
-    task = executor._task(worker.make_call, None, SimpleNamespace(environment={}), Needs(5000.0, gpu=True))  # type: ignore[arg-type]
+    task = executor._task(worker.make_call, None, Environment(), Needs(5000.0, gpu=True))
     assert executor._asked(task) == {
         "num_cpus": 1, "num_gpus": 1, "max_retries": 0, "resources": {"fast": 0.5}, "memory": 2**30,
     }  # fmt: skip
@@ -494,9 +491,11 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("harness.execution.slurm_executor.ANSWER_SECONDS", 0.1)
     monkeypatch.setattr("harness.execution.slurm_executor.subprocess.run", lambda *given, **options: None)
 
-    def go(*states: str, reason: str = "None", answered: bool = False) -> worker.Result:
+    def go(*states: str, reason: str = "None", answered: bool = False, logged: bool = True) -> worker.Result:
         executor, job, left = SlurmExecutor(), Job(tmp_path), list(states)
         monkeypatch.setattr(executor, "_submit", lambda name, task, attempt: job)
+        if logged:
+            job.paths.stderr.touch()
 
         def look() -> None:
             state = left.pop(0) if len(left) > 1 else left[0]
@@ -505,7 +504,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 job.paths.result_pickle.touch()
 
         monkeypatch.setattr(executor, "_look", look)
-        task = executor._task(worker.make_call, None, SimpleNamespace(environment={}), Needs())  # type: ignore[arg-type]
+        task = executor._task(worker.make_call, None, Environment(), Needs())
         return executor.run_task(task, 2, lambda: None)
 
     return go
@@ -532,10 +531,15 @@ def test_a_job_that_the_queue_has_forgotten_is_lost(slurm: Any) -> None:
         slurm("RUNNING", "")
 
 
+def test_a_job_that_found_no_folder_for_its_log_is_told_what_to_set(slurm: Any) -> None:
+    with pytest.raises(remote.WorkerLost, match=r"wrote no log: let execution.slurm.folder name a folder that all"):
+        slurm("RUNNING", "FAILED", logged=False)
+
+
 def test_the_files_of_a_job_that_succeeded_are_deleted_and_no_others(tmp_path: Path) -> None:
     executor = SlurmExecutor()
-    executor.prepare(tmp_path)
-    folder = tmp_path / "workers"
+    executor._folder = tmp_path / "workers"
+    (folder := executor._folder).mkdir()
     for number in ("7", "17"):
         (folder / f"{number}_0_log.err").touch()
         (folder / f"{number}_submission.sh").touch()
@@ -592,9 +596,3 @@ def test_a_request_is_run_by_a_worker_for_one_who_commits(tmp_path: Path, child:
     (tmp_path / "out").mkdir()
     assert run(cluster, request("copy", tmp_path / "out", text="x"), silent).peak_memory_mb == 100.0
     assert child.asked == ["copy"]
-
-
-def test_a_store_at_an_address_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(ConfigError, match="machines of a cluster work in one folder, and --store names an address"):
-        Session(pocket.suite(), "memory://cluster/a", executor=Cluster())

@@ -145,3 +145,13 @@ def test_a_depth_that_pgvector_does_not_reach_is_refused(address: str, tmp_path:
     built(dense, tmp_path, rule)
     with pytest.raises(ValueError, match="at most 1,000 passages by hnsw, and 1,100 are asked for; lower"):
         IndexedSearch(dense, tmp_path, rule).search(random_units(1, 8), 1100)
+
+
+def test_a_table_is_dropped(address: str, dense: DenseIndex, tmp_path: Path) -> None:
+    rule = VectorIndex(kind="pgvector", method="flat", address=address)
+    name = built(dense, tmp_path, rule).name
+    assert registry.drop(rule, name)
+    assert not registry.drop(rule, name)
+    # It is made again when it is searched.
+    assert IndexedSearch(dense, tmp_path, rule).search(random_units(1, DIMENSIONS), DEPTH)
+    assert registry.drop(rule, name)

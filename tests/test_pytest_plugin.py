@@ -32,10 +32,10 @@ from harness.errors import ConfigError
 MEANS = {{"bm25": 0.3, "untuned": 0.5, "retriever": 0.7}}
 
 
-def run(suite, store, replay=False):
+def run(suite, store, **options):
     "Pretends to run: an outcome with invented scores; what it was told is noted."
     with open({log!r}, "a") as log:
-        log.write(json.dumps({{"suite": Path(suite).parent.name, "replay": replay, "pid": os.getpid()}}) + "\\n")
+        log.write(json.dumps({{"suite": Path(suite).parent.name, **options, "pid": os.getpid()}}) + "\\n")
     told = json.loads(Path({told!r}).read_text())
     if told.get("error"):
         raise ConfigError(told["error"])
@@ -171,6 +171,19 @@ def test_replay_is_passed_on_and_the_latest_outcome_can_be_judged_alone(project:
     assert '"replay": true' in project.noted()[-1]
     project.test("--harness-latest").assert_outcomes(passed=4)
     assert len(project.noted()) == 1
+
+
+def test_where_and_how_many_calls_run_is_passed_on(project: Project) -> None:
+    project.test().assert_outcomes(passed=4)
+    assert '"executor": "child", "jobs": null' in project.noted()[-1]
+    project.next()
+    project.test("--harness-executor", "ray", "--harness-jobs", "3", "-n", "2").assert_outcomes(passed=4)
+    assert '"executor": "ray", "jobs": 3' in project.noted()[-1]
+    for given in ("0", "many", ""):
+        refused = project.test("--harness-jobs", given)
+        assert refused.ret == pytest.ExitCode.USAGE_ERROR
+        assert "is no number of calls that can run side by side; give 1 or more" in refused.stderr.str()
+    assert len(project.noted()) == 2
 
 
 def test_accepted_scores_may_lie_elsewhere(project: Project) -> None:

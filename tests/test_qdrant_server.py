@@ -97,6 +97,14 @@ def test_a_collection_that_is_gone_or_changed_is_made_again(
     assert len(names(server)) == 1, "the changed one is removed"
 
 
+def test_a_collection_is_dropped(server: Any, dense: DenseIndex, tmp_path: Path) -> None:
+    name = build(dense, tmp_path / "built")
+    assert registry.drop(RULE, name)
+    assert names(server) == []
+    assert server.get_aliases().aliases == []
+    assert not registry.drop(RULE, name)
+
+
 class _Refusing(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(401, "Unauthorized")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +135,67 @@ def test_the_folder_of_an_address_is_made_once(tmp_path: Path, monkeypatch: pyte
     first, other = opened("memory://bucket/a"), opened("memory://bucket/b")
     assert first != other
     assert opened("memory://bucket/a/") == first
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """How long it was waited before each repetition; time goes by only then."""
+    waited: list[float] = []
+    monkeypatch.setattr("harness.remote.objects.time.sleep", waited.append)
+    monkeypatch.setattr("harness.remote.objects.time.monotonic", lambda: sum(waited))
+    yield waited
+    Faults.plan(-1, after=False)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_an_address_that_answered_before_is_asked_again(method: str, after: bool, pauses: list[float]) -> None:
+    objects = Objects(f"faulty://again/{method}-{after}")
+    objects.write("name", b"")
+    Faults.plan(0, after)
+    getattr(objects, method)(*METHODS[method])
+    assert pauses == [1.0]
+
+
+def test_an_address_that_is_gone_for_long_is_told(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = Objects("faulty://gone/prefix")
+    objects.write("name", b"content")
+
+    def gone(*_: object, **__: object) -> bytes:
+        raise ConnectionRefusedError("nobody listens")
+
+    monkeypatch.setattr(type(objects.fs), "cat_file", gone)
+    with pytest.raises(ConfigError, match="cannot be reached"):
+        objects.read("name")
+    assert 20 < sum(pauses) <= 60
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (OSError(errno.EBUSY, "Please reduce your request rate."), True),
+        (TimeoutError("read timed out"), True),
+        (PermissionError("Access Denied"), False),
+        (OSError(errno.EIO, "disk"), False),
+    ],
+)
+def test_only_what_may_be_over_soon_is_waited_for(
+    error: OSError, again: bool, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = Objects("memory://soon/prefix")
+    objects.write("name", b"content")
+    left, plain = [error], objects.fs.cat_file
+
+    def busy(*given: object, **options: object) -> bytes:
+        if left:
+            raise left.pop()
+        content: bytes = plain(*given, **options)
+        return content
+
+    monkeypatch.setattr(objects.fs, "cat_file", busy)
+    if again:
+        assert objects.read("name") == b"content"
+    else:
+        with pytest.raises(ConfigError):
+            objects.read("name")
+    assert pauses == ([1.0] if again else [])

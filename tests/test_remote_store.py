@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from harness.errors import ConfigError
 from harness.manifests import MANIFEST
-from harness.remote import leases, store
+from harness.remote import leases, objects, store
 from harness.remote.bounded_cache import BOUND_VARIABLE, bound
 from harness.remote.makings import ABANDONED, Makings, lease_of
 from harness.remote.objects import Objects
@@ -264,6 +264,17 @@ def test_a_lease_of_a_process_that_was_killed_is_taken_over_by_the_next_on_its_m
     assert _try(RemoteStore(objects_of(killed), FolderStore(killed._copies.root), ROOMY), KEY) is not None
 
 
+def test_a_lease_of_an_earlier_attempt_at_the_same_work_is_taken_over(
+    remote: Callable[[], RemoteStore], tmp_path: Path
+) -> None:
+    died, *others = (
+        RemoteStore(objects_of(remote()), FolderStore(tmp_path / str(number)), ROOMY, sender)
+        for number, sender in enumerate(("one", "", "another", "one"))
+    )
+    objects_of(died).write(lease_of(KEY), died._leases._content())
+    assert [other._leases.acquire(lease_of(KEY)) for other in others] == [False, False, True]
+
+
 def test_a_lease_is_renewed_while_it_is_held(
     remote: Callable[[], RemoteStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,6 +411,21 @@ def test_copies_that_were_used_least_recently_are_dropped(tmp_path: Path) -> Non
     assert text_of(second.get(keys[0])) == "x" * 1000
 
 
+def test_copies_that_were_released_may_be_dropped(tmp_path: Path) -> None:
+    one = remote_drivers(tmp_path, memory(), most=1)()
+    put(one, KEY)
+    put(one, OTHER)
+    assert one._copies.place(KEY).is_dir()
+    one.release()
+    assert [*one._copies.root.rglob("given/*")] == []
+    one._cache.make_room(0)
+    assert not one._copies.place(KEY).exists()
+    assert text_of(one.get(KEY)) == "written"
+    # What is given after that is kept again.
+    one._cache.make_room(0)
+    assert one._copies.place(KEY).is_dir()
+
+
 def test_a_making_that_is_not_at_the_address_yet_is_not_dropped(tmp_path: Path) -> None:
     drivers = remote_drivers(tmp_path, memory("faulty"), most=1)
     one = drivers()
@@ -437,7 +463,10 @@ def counted_calls(tmp_path: Path) -> int:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_whatever_call_fails_the_next_try_completes(after: bool, tmp_path: Path) -> None:
+def test_whatever_call_fails_the_next_try_completes(
+    after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "PATIENCE", 0.0)
     number_of_calls = counted_calls(tmp_path)
     assert number_of_calls > 10
     kept = 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import psutil
 import pytest
 import slurm_cluster
-from cluster_runs import Runs, check_continued, check_retried, check_same, ended, processes, wait_for
+from cluster_runs import Runs, check_continued, check_retried, check_same, ended, wait_for, worker_of_slurm
 from slurm_cluster import SlurmNode
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(6000)]
@@ -29,12 +28,6 @@ def runs(node: SlurmNode, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(tmp_path_factory.mktemp("runs"), variables, {"slurm": SETTINGS})
 
 
-def job(key: str) -> psutil.Process | None:
-    """The Python of the job that makes a call."""
-    running = processes("submitit.core._submit")
-    return next((one for one in running if key in one.environ().get("SLURM_JOB_NAME", "")), None)
-
-
 def jobs(node: SlurmNode, states: str) -> dict[str, str]:
     """Names of the jobs in these states by number."""
     lines = node.command("squeue", "--noheader", f"--states={states}", "--format=%i %j").splitlines()
@@ -49,7 +42,7 @@ def test_a_suite_has_the_same_artifacts_and_scores(runs: Runs, node: SlurmNode) 
 
 
 def test_a_worker_that_is_killed_is_replaced(runs: Runs) -> None:
-    check_retried(runs, "killed", "slurm", job)
+    check_retried(runs, "killed", "slurm", worker_of_slurm)
 
 
 def test_a_run_that_is_killed_goes_on(runs: Runs) -> None:

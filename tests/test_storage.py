@@ -15,9 +15,12 @@ from test_cli import Leave, leave  # noqa: F401
 
 from harness.errors import ConfigError
 from harness.experiments import benchmark, storage
+from harness.indexes import registry
+from harness.indexes.protocol import Built
 from harness.remote.places import store_in
 from harness.results import running
 from harness.store import FolderStore
+from harness.suite.vector_indexes import VectorIndex
 
 RATES = {"recipes": {"retriever": {"epochs": 1, "batch_size": 8, "learning_rate": 0.02, "checkpoints": 1}}}
 
@@ -125,6 +128,81 @@ def test_damage_is_kept_aside_until_it_is_collected(tmp_path: Path) -> None:
     found = storage.garbage(tmp_path, store, 0, every_result=False)
     assert [path.parent.name for path in found.paths] == ["quarantine"]
     assert storage.garbage(tmp_path, store, 1, every_result=False).paths == []
+
+
+def index_on_server(store: FolderStore, key: str, name: str, **rule: str) -> None:
+    """An artifact of an index whose vectors are on a server."""
+    index = VectorIndex.model_validate({"kind": "pgvector", "address": "postgresql://db/vectors", **rule})
+    with store.claim(key) as folder:
+        Built(9, 4, True, name=name).write(folder)
+        store.commit(key, folder, {"stage": "build_index", "call": {"spec": {"index": index.model_dump()}}})
+
+
+TABLES = [f"harness_{digit * 32}" for digit in "abcd"]
+MADE = [f"{number:032x}" for number in range(5)]
+
+
+@pytest.fixture
+def dropped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of tables that were dropped; the server of the last of `TABLES` is away."""
+    names: list[str] = []
+
+    def drop(rule: VectorIndex, name: str) -> bool:
+        if name == TABLES[3]:
+            raise ValueError(f"PostgreSQL at {rule.address} cannot be used (gone); start it, or correct 'address'")
+        names.append(name)
+        return True
+
+    monkeypatch.setattr(registry, "drop", drop)
+    return names
+
+
+def test_a_table_on_a_server_goes_with_the_last_artifact_that_has_it(
+    tmp_path: Path, dropped: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(tmp_path)
+    index_on_server(store, MADE[0], TABLES[0])
+    index_on_server(store, MADE[1], TABLES[0])
+    index_on_server(store, MADE[2], TABLES[1])
+    # The server was elsewhere then.
+    index_on_server(store, MADE[3], TABLES[1], address="postgresql://old/vectors")
+    index_on_server(store, MADE[4], "", kind="qdrant", address="http://localhost:6333")
+    monkeypatch.setattr(storage.running, "held", lambda root: {MADE[2]})
+    found = storage.garbage(tmp_path, store, 0, every_result=False)
+    assert {entry.key for entry in found.artifacts} == {*MADE} - {MADE[2]}
+    assert [(table.name, [*table.keys]) for table in found.tables] == [(TABLES[0], MADE[:2])]
+    assert dropped == []
+    storage.collect(store, found)
+    assert dropped == [TABLES[0]]
+    assert [entry.key for entry in store.entries()] == [MADE[2]]
+
+
+def test_an_artifact_whose_table_cannot_be_dropped_is_kept(
+    tmp_path: Path,
+    dropped: list[str],
+    leave: Leave,  # noqa: F811
+) -> None:
+    index_on_server(store_of(tmp_path), MADE[0], TABLES[0])
+    index_on_server(store_of(tmp_path), MADE[1], TABLES[3])
+    asked = ("store", "gc", f"--store={tmp_path}", "--days", "0")
+    code, out, _ = leave(*asked)
+    assert (code, dropped) == (0, [])
+    assert f"{TABLES[0]} at postgresql://db/vectors" in out
+    assert "Found 2 artifacts that no suite needs, 2 tables on servers" in " ".join(out.split())
+    code, _, error = leave(*asked, "--delete")
+    assert code == 2
+    told = (
+        f"{TABLES[3]} at postgresql://db/vectors: PostgreSQL at postgresql://db/vectors cannot be used (gone); start it"
+    )
+    assert told in " ".join(error.split())
+    assert [entry.key for entry in store_of(tmp_path).entries()] == [MADE[1]]
+    assert dropped == [TABLES[0]]
+
+
+@pytest.mark.parametrize("name", ["", "users", "harness_x; DROP TABLE users", TABLES[0] + "0"])
+def test_nothing_is_dropped_that_the_harness_did_not_name(name: str) -> None:
+    with pytest.raises(ValueError, match="names nothing that an index has put on a server"):
+        registry.drop(VectorIndex(kind="pgvector", address="postgresql://db/vectors"), name)
 
 
 def test_a_key_is_explained(tmp_path: Path, model: Path) -> None:

@@ -94,7 +94,8 @@ def _collect(store: Store, common: Common, found: storage.Garbage, delete: bool)
         storage.collect(store, found)
     if common.as_json:
         artifacts = [{"key": item.key, "kind": storage.kind_of(item), "size": item.size} for item in found.artifacts]
-        value = {"artifacts": artifacts, "left_behind": [str(path) for path in found.paths]}
+        tables = [{"address": table.rule.address, "name": table.name} for table in found.tables]
+        value = {"artifacts": artifacts, "left_behind": [str(path) for path in found.paths], "tables": tables}
         print_json({**value, "size": size, "deleted": delete})
         return
     screen = common.screen()
@@ -104,8 +105,12 @@ def _collect(store: Store, common: Common, found: storage.Garbage, delete: bool)
             for item in sorted(found.artifacts, key=lambda item: -item.size)
         ]
         layout.table(["what", "call", "key", "size"], rows, ["size"], screen)
+        for table in found.tables:
+            print_line(screen, f"{table.name} at {table.rule.address}")
         screen.print()
     what = format.counted(len(found.artifacts), "artifact") + " that no suite needs"
+    if found.tables:
+        what += f", {format.counted(len(found.tables), 'table')} on servers"
     if found.paths:
         what += f" and {format.counted(len(found.paths), 'leftover')} of killed processes or damage"
     if not found.artifacts and not found.paths:

@@ -44,7 +44,7 @@ class Request(NamedTuple):
 
     `environment` is the one that the call runs in; None stands for that of the process that submits the request. A call
     with others `beside` it gets its share of the cores, and one that needs a `gpu` gets one of its own. Without, a call
-    has the whole machine.
+    has the whole machine. `keys` are those of the inputs, for a worker that opens the store itself.
     """
 
     function: str
@@ -57,6 +57,7 @@ class Request(NamedTuple):
     environment: Environment | None = None
     beside: bool = False
     gpu: bool = False
+    keys: Mapping[str, str] | None = None
 
     @property
     def stage(self) -> str:
@@ -172,7 +173,8 @@ def request_for(planned: PlannedCall, store: Store, out: Path) -> Request:
         if folder is None:
             raise StageFailed(f"its input {name} is not in the store any more; run again")
         inputs[name] = folder
-    return Request(stage.function_path, stage.spec_path, planned.call.spec, inputs, out, planned.call.seed)
+    call = planned.call
+    return Request(stage.function_path, stage.spec_path, call.spec, inputs, out, call.seed, keys=call.inputs)
 
 
 def perform(request: Request, progress: Progress) -> Cost:

@@ -235,7 +235,7 @@ class Latencies:
             inputs = self._inputs(name, keys)
             request = Request(
                 "harness.execution.probe:probe", "harness.execution.probe:Probe", spec, inputs, folder, 0,
-                services, environment_now(self.plan.suite.device),
+                services, environment_now(self.plan.suite.device), keys=keys,
             )  # fmt: skip
             cost = run(self.executor, request, progress)
             facts = {"stage": "probe", "label": name, "seconds": cost.seconds, "usage": asdict_usage(cost.usage)}

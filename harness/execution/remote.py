@@ -1,8 +1,8 @@
 """Executors whose calls run on other machines: what Ray and Slurm have in common.
 
-A call is sent as its key, its settings and the paths of a store that all machines see, never as data. The worker makes
-and commits it (see `worker`). Calls that ask an endpoint stay on this machine: they only wait, the keys of the endpoint
-are here, and so is the cache of its answers, a file that several machines cannot share.
+A call is sent as its key, its settings and the place of the store, never as data. The worker opens the store, makes the
+artifact and commits it (see `worker`). Calls that ask an endpoint stay on this machine: they only wait, the keys of the
+endpoint are here, and so is the cache of its answers, a file that several machines cannot share.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -20,13 +21,16 @@ from harness import provenance
 from harness.errors import ConfigError, Problem, StageFailed
 from harness.execution import worker
 from harness.execution.child_processes import ChildExecutor
-from harness.execution.environments import environment_now, for_another_machine
+from harness.execution.environments import Environment, environment_now, for_another_machine
 from harness.execution.executors import Cost, Request
+from harness.execution.notes import Notes
 from harness.execution.worker import Place, Result, Sent
 from harness.planning.graph import PlannedCall
 from harness.planning.resources import Needs, Resources
 from harness.planning.speed import asks_endpoint
 from harness.provenance import Machine
+from harness.remote.mirror import shown
+from harness.remote.objects import is_address
 from harness.store import Store
 from harness.suite.spec import Suite
 from harness.values.records import Progress
@@ -65,7 +69,7 @@ class RemoteExecutor:
     def __init__(self, jobs: int | None = None) -> None:
         """`jobs` calls are in flight at most; None: as many as the cluster has room for."""
         self.jobs = jobs
-        self._folder = Path()
+        self._place, self._notes = "", Notes("")
         self._flying: dict[Future[Any], threading.Event] = {}
         self._lock = threading.Lock()
 
@@ -99,25 +103,24 @@ class RemoteExecutor:
     # What executors of this package do
 
     def prepare(self, root: Path) -> None:
-        """Have a folder below `root` for what is written here and read there, and the other way round."""
-        self._folder = root.absolute() / "workers"
-        self._folder.mkdir(parents=True, exist_ok=True)
+        """Work with the store of a root: a folder, or the address that it mirrors."""
+        self._place = shown(root.absolute())
+        self._notes = Notes(self._place)
+        if not is_address(self._place):
+            self._notes.folder.mkdir(parents=True, exist_ok=True)
 
     def connect(self, suite: Suite, root: Path) -> Machine:
-        """Reach the cluster, and return the machine that a worker runs on. Workers have to see the folder `root`.
+        """Reach the cluster, and return the machine that a worker runs on. Workers have to reach the store of `root`.
 
         Raises ConfigError if the cluster cannot be reached, or if its workers do not see what this machine writes.
         """
         self.prepare(root)
         gpu = self.reach(suite) and suite.device != "cpu"
-        seen = self._folder / f"seen-{uuid.uuid4().hex}"
-        seen.touch()
-        asked = Request(
-            "harness.execution.worker:look", "harness.execution.worker:Look", {"seen": str(seen)}, {}, self._folder, 0,
-            environment=environment_now(suite.device),
-        )  # fmt: skip
-        task = self._task(worker.perform_request, asked, asked, Needs(gpu=gpu))
-        future = self._start(task, _ignore, lambda result: result)
+        note = f"seen-{uuid.uuid4().hex}"
+        self._notes.write(note, provenance.now().encode())
+        future = self._start(
+            self._task(worker.meet, note, environment_now(suite.device), Needs(gpu=gpu)), _ignore, lambda result: result
+        )
         try:
             result: Result = future.result()
         except StageFailed as error:
@@ -125,12 +128,9 @@ class RemoteExecutor:
         finally:
             if not future.done():
                 self.cancel()
-            seen.unlink()
-        notes = result.cost.usage.notes if result.cost else {}
-        if not notes["seen"]:
-            what = f"{result.host} does not see {self._folder.parent}, the folder of the store"
-            raise ConfigError(Problem(f"--executor {self.kind}", what, worker.SHARE))
-        return Machine(notes["device"], notes["machine"])
+            self._notes.delete(note)
+        assert result.cost is not None
+        return Machine(**result.cost.usage.notes)
 
     def resources(self) -> Resources:
         offered = self.capacity()
@@ -144,29 +144,30 @@ class RemoteExecutor:
         """Run a request on a worker; one that may ask an endpoint in a child of this process."""
         if request.services is not None:
             return self._here.submit(request, progress)
-        absolute = request._replace(
-            inputs={name: path.absolute() for name, path in request.inputs.items()},
-            out=request.out.absolute(),
-            environment=None,
-        )
+        assert {*request.inputs} == {*(request.keys or {})}, "a worker reads its inputs from the store"
+        environment = request.environment or environment_now()
+        # Variables travel once, and without keys; folders are those of the worker.
+        sent = request._replace(inputs={}, out=Path(), environment=None)
         # A probe too is run on what the plan is for.
-        task = self._task(worker.perform_request, absolute, request, Needs(gpu=provenance.stage_device() != "cpu"))
+        needs = Needs(gpu=provenance.stage_device() != "cpu")
 
         def cost_of(result: Result) -> Cost:
             assert result.cost is not None
+            for name, content in (result.files or {}).items():
+                path = request.out / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
             return result.cost
 
-        return self._start(task, progress, cost_of)
+        return self._start(self._task(worker.perform_request, sent, environment, needs), progress, cost_of)
 
     def send(
         self, planned: PlannedCall, calls: Mapping[str, PlannedCall], store: Store, needs: Needs, progress: Progress
     ) -> Future[Result]:
-        """Let a worker make and commit a call; `calls` are those of its plan."""
+        """Let a worker make and commit a call; `calls` are those of its plan, `store` is the one worked with."""
         makers = {key: calls[key] for key in planned.call.inputs.values() if key in calls}
-        sent = Sent(planned, makers, store)
-        device = "cpu" if planned.call.device == "cpu" else None
-        asked = Request("", "", {}, {}, Path(), 0, environment=environment_now(device))
-        task = self._task(worker.make_call, sent, asked, needs)._replace(name=planned.key)
+        sent = Sent(planned, makers, uuid.uuid4().hex)
+        environment = environment_now("cpu" if planned.call.device == "cpu" else None)
 
         def visible(result: Result) -> Result:
             deadline = time.monotonic() + VISIBLE_SECONDS
@@ -177,7 +178,7 @@ class RemoteExecutor:
                 time.sleep(self.polls)
             return result
 
-        return self._start(task, progress, visible)
+        return self._start(self._task(worker.make_call, sent, environment, needs, planned.key), progress, visible)
 
     def cancel(self) -> None:
         with self._lock:
@@ -190,13 +191,12 @@ class RemoteExecutor:
 
     # How a task runs
 
-    def _task(self, function: Callable[[Any, Place, int], Result], argument: Any, asked: Request, needs: Needs) -> Task:
-        name = uuid.uuid4().hex
-        environment = for_another_machine(asked.environment or environment_now())
-        place = Place(environment, self.cpus, Path.cwd(), self._folder / f"progress-{name}")
-        if isinstance(argument, Request):
-            # Variables travel once, and without keys.
-            argument = argument._replace(environment=None)
+    def _task(
+        self, function: Callable[[Any, Place, int], Result], argument: Any, environment: Environment, needs: Needs,
+        name: str | None = None,
+    ) -> Task:  # fmt: skip
+        name = name or uuid.uuid4().hex
+        place = Place(for_another_machine(environment), self.cpus, Path.cwd(), self._place, f"progress-{name}")
         return Task(name, function, argument, place, needs, threading.Event())
 
     def _start(self, task: Task, progress: Progress, answer: Callable[[Result], Any]) -> Future[Any]:
@@ -222,9 +222,14 @@ class RemoteExecutor:
 
     def _attempts(self, task: Task, progress: Progress) -> Result:
         """Run a task, again if its worker dies. Raises StageFailed if all attempts are used up."""
+        looked = time.monotonic()
 
         def watch() -> None:
-            if (now := worker.progress_in(task.place.progress)) is not None:
+            nonlocal looked
+            if time.monotonic() - looked < self._notes.every:
+                return
+            looked = time.monotonic()
+            if (now := worker.progress_in(self._notes, task.place.progress)) is not None:
                 progress(*now)
 
         try:
@@ -235,7 +240,8 @@ class RemoteExecutor:
                     lost = error
             raise StageFailed(f"{lost}; it was sent {ATTEMPTS} times")
         finally:
-            task.place.progress.unlink(missing_ok=True)
+            with suppress(OSError, ConfigError):
+                self._notes.delete(task.place.progress)
 
 
 def _ignore(done: int, total: int) -> None:

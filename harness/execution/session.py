@@ -13,7 +13,7 @@ from typing import NamedTuple, TypedDict
 
 from harness import provenance
 from harness.data.datasets import Dataset, load_dataset
-from harness.errors import ConfigError, HarnessError, Problem
+from harness.errors import HarnessError
 from harness.execution import endpoints
 from harness.execution.ahead import Ahead
 from harness.execution.executors import (
@@ -30,13 +30,11 @@ from harness.execution.measurements import Measurements
 from harness.execution.remote import RemoteExecutor
 from harness.execution.scheduler import Execution, carry_out
 from harness.execution.score_cache import Known, ScoreCache
-from harness.execution.worker import SHARE
 from harness.llm import shared_answers
 from harness.planning import requirements
 from harness.planning.graph import Plan, PlannedCall
 from harness.remote.places import root_of, store_in
 from harness.results import outcomes, running
-from harness.store import FolderStore
 from harness.suite.roles import Role
 from harness.suite.served_uses import ServedUse
 from harness.suite.sources import ReadingRule
@@ -64,9 +62,6 @@ def connect(executor: Executor, suite: Suite, root: Path, display: Display = no_
     if not isinstance(executor, RemoteExecutor):
         provenance.stages_run_on(None)
         return
-    if not isinstance(store_in(root), FolderStore):
-        what = "machines of a cluster work in one folder, and --store names an address"
-        raise ConfigError(Problem(f"--executor {executor.kind}", what, SHARE))
     with display(executor.where(suite)):
         provenance.stages_run_on(executor.connect(suite, root))
 

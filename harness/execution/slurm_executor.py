@@ -26,10 +26,13 @@ from harness.execution.worker import INSTALL_THERE, Result
 from harness.hashing import digest_of
 from harness.planning.resources import Resources
 from harness.provenance import Machine
+from harness.remote.objects import is_address
 from harness.suite.execution import SlurmCluster
 from harness.suite.spec import Suite
 
 COMMANDS = ("sbatch", "squeue", "scancel", "srun")
+FOLDER_OF_JOBS = ".harness/workers"
+"""For a store at an address, below the folder that one works in."""
 LOST = {"BOOT_FAIL", "FAILED", "NODE_FAIL", "PREEMPTED", "REVOKED"}
 """States of a job that ended without an answer and may be submitted again."""
 ADVICE = {
@@ -46,6 +49,7 @@ HOPELESS = {
 """Reasons for which a job waits that no waiting removes."""
 GONE_AFTER = 5
 """How many times in a row a job may be missing in the queue before it is taken to have ended."""
+NO_LOG = "it wrote no log: let execution.slurm.folder name a folder that all nodes see"
 ANSWER_SECONDS = 60.0
 """How long a network file system may take to show the answer of a job that has ended."""
 
@@ -72,7 +76,7 @@ class SlurmExecutor(RemoteExecutor):
         self._queue: dict[str, Queued] = {}
         self._looked = float("-inf")
         self._looking = threading.Lock()
-        self._remembered = ""
+        self._remembered, self._folder = "", Path()
 
     @property
     def cpus(self) -> int:
@@ -108,14 +112,22 @@ class SlurmExecutor(RemoteExecutor):
         except subprocess.SubprocessError as error:
             what = f"squeue cannot ask the cluster: {_last_line(getattr(error, 'stderr', ''))}"
             raise ConfigError(Problem("--executor slurm", what, "see whether `sinfo` works here")) from None
+        self._folder = self._jobs_folder()
         return self._settings.gres is not None
+
+    def _jobs_folder(self) -> Path:
+        """Make the folder for what submitit writes on one machine and reads on another; Slurm has no other way."""
+        beside = FOLDER_OF_JOBS if is_address(self._place) else self._notes.folder
+        folder = Path(self._settings.folder or beside).expanduser().absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def capacity(self) -> Resources:
         return Resources(self._settings.jobs, self._settings.jobs)
 
     def run_task(self, task: Task, attempt: int, watch: Callable[[], None]) -> Result:
         # The job of another store is none of this one, whatever its key.
-        name = f"harness-{task.name}-{digest_of(str(self._folder))[:8]}"
+        name = f"harness-{task.name}-{digest_of(self._place)[:8]}"
         job = (self._running(name) if attempt == 1 else None) or self._submit(name, task, attempt)
         missing = 0
         while True:
@@ -144,7 +156,8 @@ class SlurmExecutor(RemoteExecutor):
                 if state in ADVICE:
                     limit = f" after {minutes} minutes" if state == "TIMEOUT" else ""
                     raise StageFailed(f"its Slurm job {job.job_id} ended with {state}{limit}; {ADVICE[state]}; {log}")
-                raise WorkerLost(f"its Slurm job {job.job_id} ended with {state or 'no answer'}; {log}")
+                told = log if job.paths.stderr.exists() else NO_LOG
+                raise WorkerLost(f"its Slurm job {job.job_id} ended with {state or 'no answer'}; {told}")
             time.sleep(0.2)
         return self._answer(job)
 

@@ -1,8 +1,9 @@
 """What a worker of a cluster does: make a call and commit it, or run a request for one who waits for its cost.
 
-A worker runs the stage in a child process of its own, as this machine would. It claims and commits by itself, so what
-it finishes is in the store even if nobody waits for it any more. Where its device, packages or models are not those of
-the key, it refuses. A failure comes back as a value, since not every cluster brings back an exception as it was raised.
+A worker opens the store of its run itself: a folder that all machines see, or an address, of which it keeps copies of
+its own. It runs the stage in a child process, as this machine would. It claims and commits by itself, so what it
+finishes is in the store even if nobody waits for it any more. Where its device, packages or models are not those of the
+key, it refuses. A failure comes back as a value, since not every cluster brings back an exception as it was raised.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import json
 import os
 import socket
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -24,63 +26,101 @@ from harness.execution import machine
 from harness.execution.child_processes import ChildExecutor
 from harness.execution.environments import DEFAULTS, Environment
 from harness.execution.executors import Cost, Request, request_for, run
+from harness.execution.notes import Notes
 from harness.models.loaders import model_digest
 from harness.planning.graph import PlannedCall
 from harness.planning.ledger import facts_of
 from harness.provenance import Machine
+from harness.remembered import cache_folder
+from harness.remote.objects import is_address
+from harness.remote.places import opened_store
 from harness.stages import load_stage
 from harness.store import Store
 from harness.suite.fields import Spec
 from harness.values.records import Progress, Usage
 
-PROGRESS_EVERY = 1.0
-"""Seconds between two lines of progress that a worker writes."""
 THREADS = "OMP_NUM_THREADS"
+CLAIMED = "workers"
+"""A key that workers claim to try it."""
 
 
 class Place(NamedTuple):
-    """Where a worker works: the variables that are set for it, its cores, its folder, and the file of its progress."""
+    """Where a worker works: the variables that are set for it, its cores, its folder, the root of the store (a folder
+    or an address), and the name of the note that it leaves of its progress.
+    """
 
     environment: Environment
     cpus: int
     folder: Path
-    progress: Path
+    store: str
+    progress: str
 
 
 class Sent(NamedTuple):
-    """A planned call on its way to a worker, with the calls that make its inputs: they say how its time is classed."""
+    """A planned call on its way to a worker, with the calls that make its inputs: they say how its time is classed.
+
+    All attempts at it have one `sender`, which nothing else has: the next one takes over the lease of one that died.
+    """
 
     planned: PlannedCall
     makers: Mapping[str, PlannedCall]
-    store: Store
+    sender: str
 
 
 class Result(NamedTuple):
-    """What a worker answers: the cost of a request, or why it failed; `reused` if a call was in the store already."""
+    """What a worker answers: the cost of a request, or why it failed; `reused` if a call was in the store already.
 
-    host: str
+    `files` are what a request wrote, by relative name.
+    """
+
+    host: str = ""
     cost: Cost | None = None
     failure: str = ""
     reused: bool = False
+    files: Mapping[str, bytes] | None = None
 
 
 class Look(Spec):
-    """A file that this machine has written, and the worker has to see."""
-
-    seen: str
+    """Nothing has to be said."""
 
 
 def look(spec: Look, inputs: Mapping[str, Path], out: Path, seed: int, progress: Progress) -> Usage:
-    """Note the machine that this process runs on, and whether it sees the file."""
-    device, name = provenance.device_class(), provenance.machine_class()
-    return Usage(notes={"device": device, "machine": name, "seen": Path(spec.seen).exists()})
+    """Note the machine that this process runs on."""
+    return Usage(notes={"device": provenance.device_class(), "machine": provenance.machine_class()})
+
+
+def meet(note: str, place: Place, attempt: int = 1) -> Result:
+    """Tell the machine of this worker, which has to see a note that was left beside the store, and to claim keys."""
+
+    def work(environment: Environment) -> Result:
+        with opened_store(place.store) as store:
+            host, where = socket.gethostname(), "address" if is_address(place.store) else "folder"
+            if Notes(place.store).read(note) is None:
+                raise StageFailed(f"{host} does not see {place.store}, the {where} of the store; {SHARE}")
+            try:
+                with store.try_claim(CLAIMED):
+                    pass
+            except (OSError, NotImplementedError) as error:
+                folder = cache_folder() if is_address(place.store) else place.store
+                hint = "name a folder with file locks" + (" in its XDG_CACHE_HOME" if is_address(place.store) else "")
+                raise StageFailed(f"{host} cannot lock and write files in {folder} ({error}); {hint}") from error
+        here = _machine(environment)
+        return Result(cost=Cost(0.0, 0.0, Usage(notes=here._asdict())))
+
+    return _answered(place, work)
 
 
 def perform_request(request: Request, place: Place, attempt: int = 1) -> Result:
-    """Run a request, whose folders lie where all machines see them."""
+    """Run a request whose inputs are named by their keys; what it writes comes back with the result."""
 
-    def work(environment: Environment) -> tuple[Cost, bool]:
-        return run(_children(), request._replace(environment=environment), _progress_into(place.progress)), False
+    def work(environment: Environment) -> Result:
+        with opened_store(place.store) as store, tempfile.TemporaryDirectory(prefix="harness-") as folder:
+            out = Path(folder)
+            inputs = {name: _input(store, name, key) for name, key in (request.keys or {}).items()}
+            asked = request._replace(environment=environment, inputs=inputs, out=out)
+            cost = run(_children(), asked, _progress_of(place))
+            written = [path for path in sorted(out.rglob("*")) if path.is_file()]
+            return Result(cost=cost, files={path.relative_to(out).as_posix(): path.read_bytes() for path in written})
 
     return _answered(place, work)
 
@@ -88,45 +128,58 @@ def perform_request(request: Request, place: Place, attempt: int = 1) -> Result:
 def make_call(sent: Sent, place: Place, attempt: int = 1) -> Result:
     """Make and commit the artifact of a call, unless it is in the store; the number of the attempt is noted with it."""
 
-    def work(environment: Environment) -> tuple[Cost | None, bool]:
-        planned, store = sent.planned, sent.store
-        here = _machine(environment)
+    def work(environment: Environment) -> Result:
+        planned, here = sent.planned, _machine(environment)
         _check(planned, here)
-        for name, key in planned.call.inputs.items():
-            if not store.has(key):
-                raise StageFailed(f"its input {name} is not in the store that {socket.gethostname()} sees; {SHARE}")
-        with store.claim(planned.key) as folder:
-            if store.has(planned.key):
-                return None, True
-            request = request_for(planned, store, folder)._replace(environment=environment)
-            cost = run(_children(), request, _progress_into(place.progress))
-            cost = cost._replace(share=_share(planned, place.cpus))
-            provenance.stages_run_on(here)
-            facts = facts_of(
-                planned, cost.seconds, cost.peak_memory_mb, cost.usage, folder, sent.makers, cost.share
-            )  # fmt: skip
-            again = {"attempts": attempt} if attempt > 1 else {}
-            store.commit(planned.key, folder, {**facts, "machine": here.name, **again})
-        return cost, False
+        with opened_store(place.store, sent.sender) as store:
+            for name, key in planned.call.inputs.items():
+                if not store.has(key):
+                    raise StageFailed(_lacks(name))
+            with store.claim(planned.key) as folder:
+                if store.has(planned.key):
+                    return Result(reused=True)
+                request = request_for(planned, store, folder)._replace(environment=environment)
+                cost = run(_children(), request, _progress_of(place))
+                cost = cost._replace(share=_share(planned, place.cpus))
+                provenance.stages_run_on(here)
+                facts = facts_of(
+                    planned, cost.seconds, cost.peak_memory_mb, cost.usage, folder, sent.makers, cost.share
+                )  # fmt: skip
+                again = {"attempts": attempt} if attempt > 1 else {}
+                store.commit(planned.key, folder, {**facts, "machine": here.name, **again})
+        return Result(cost=cost)
 
     return _answered(place, work)
 
 
 INSTALL_THERE = "install the same version of the harness on all machines"
-SHARE = "name a folder with --store that all machines share, under one path"
+SHARE = "name a folder with --store that all machines share, under one path, or an address that all of them reach"
 
 
-def _answered(place: Place, work: Any) -> Result:
+def _answered(place: Place, work: Callable[[Environment], Result]) -> Result:
     """The result of work in a place, or its failure."""
     host = socket.gethostname()
     try:
         with _in_folder(place.folder), _without_main():
-            cost, reused = work(_environment(place))
-        return Result(host, cost, reused=reused)
-    except HarnessError as error:
+            return work(_environment(place))._replace(host=host)
+    except StageFailed as error:
         return Result(host, failure=str(error))
+    except HarnessError as error:
+        # Of the store or of a model, as they are on this machine.
+        return Result(host, failure=f"{error} (on {host})")
     except Exception as error:
         return Result(host, failure=f"{type(error).__name__}: {error} (on {host})")
+
+
+def _input(store: Store, name: str, key: str) -> Path:
+    folder = store.get(key)
+    if folder is None:
+        raise StageFailed(_lacks(name))
+    return folder
+
+
+def _lacks(name: str) -> str:
+    return f"its input {name} is not in the store that {socket.gethostname()} sees; {SHARE}"
 
 
 def _environment(place: Place) -> Environment:
@@ -137,7 +190,7 @@ def _environment(place: Place) -> Environment:
 
 def _machine(environment: Environment) -> Machine:
     """The machine as a child sees it: a process that asks for the name of a GPU keeps some of its memory."""
-    asked = Request(f"{__name__}:look", f"{__name__}:Look", {"seen": ""}, {}, Path(), 0, None, environment)
+    asked = Request(f"{__name__}:look", f"{__name__}:Look", {}, {}, Path(), 0, None, environment)
     notes = run(_children(), asked, lambda done, total: None).usage.notes
     return Machine(notes["device"], notes["machine"])
 
@@ -196,27 +249,24 @@ def _without_main() -> Iterator[None]:
         main.update(hidden)
 
 
-def _progress_into(path: Path) -> Progress:
-    """Return what writes progress into a file that others read meanwhile."""
-    last = 0.0
+def _progress_of(place: Place) -> Progress:
+    """Return what notes the progress of a worker, for those who wait for it."""
+    notes, last = Notes(place.store), float("-inf")
 
     def progress(done: int, total: int) -> None:
         nonlocal last
-        if time.monotonic() - last < PROGRESS_EVERY and done < total:
+        if time.monotonic() - last < notes.every and done < total:
             return
         last = time.monotonic()
-        aside = path.with_name(f"{path.name}.{os.getpid()}")
-        with suppress(OSError):
-            aside.write_text(json.dumps([done, total]), encoding="utf-8")
-            aside.replace(path)
+        with suppress(OSError, HarnessError):
+            notes.write(place.progress, json.dumps([done, total]).encode())
 
     return progress
 
 
-def progress_in(path: Path) -> tuple[int, int] | None:
-    """Return the progress that a worker wrote last; None if it has written none."""
-    try:
-        done, total = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return done, total
+def progress_in(notes: Notes, name: str) -> tuple[int, int] | None:
+    """Return the progress that a worker noted last; None if it has noted none."""
+    with suppress(OSError, HarnessError, ValueError, TypeError, RecursionError):
+        done, total = json.loads(notes.read(name) or b"")
+        return done, total
+    return None

@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.errors import ConfigError, Problem
+from harness.errors import ConfigError, HarnessError, Problem
 from harness.files import PART
+from harness.indexes import registry
+from harness.indexes.protocol import Built
 from harness.manifests import Entry
 from harness.remote.makings import FOLDER
 from harness.results import running
 from harness.results.outcomes import KEYS_FILE, OUTCOME_FILE
 from harness.stages import STAGES
 from harness.store import QUARANTINE, FolderStore, Store
+from harness.suite.vector_indexes import VectorIndex
 
 RESULTS = ("outcomes/*/*", "diagnoses/*/*", "curves/*/*/*")
 """Folders of results below a root; the newest of each place is named by the link `latest`."""
+INDEXED = "build_index"
+"""The stage whose artifacts may be on servers."""
 LEFT_BEHIND = 86_400.0
 """Seconds after which a file or folder that was being written is taken to be that of a killed process."""
 
@@ -34,11 +39,23 @@ class Room(NamedTuple):
     size: int
 
 
+class Table(NamedTuple):
+    """A table or collection on the server of an index, and the keys of the artifacts that were built there."""
+
+    rule: VectorIndex
+    name: str
+    keys: Sequence[str]
+
+
 class Garbage(NamedTuple):
-    """What can be collected: artifacts that nothing needs, and paths that killed processes and damage left behind."""
+    """What can be collected: artifacts that nothing needs, and paths that killed processes and damage left behind.
+
+    `tables` are those that these artifacts have on servers.
+    """
 
     artifacts: Sequence[Entry]
     paths: Sequence[Path]
+    tables: Sequence[Table] = ()
 
     @property
     def size(self) -> int:
@@ -93,18 +110,34 @@ def garbage(root: Path, store: Store, days: float, every_result: bool) -> Garbag
     needed = _with_inputs(needed, entries)
     before = datetime.now(UTC) - timedelta(days=days)
     unneeded = [entry for key, entry in entries.items() if key not in needed and _moment(entry) <= before]
-    return Garbage(unneeded, list(_left_behind(root, store, days * 86_400)))
+    gone = {entry.key for entry in unneeded}
+    tables = _tables_of(store, unneeded, [entry for key, entry in entries.items() if key not in gone])
+    return Garbage(unneeded, list(_left_behind(root, store, days * 86_400)), tables)
 
 
 def collect(store: FolderStore, found: Garbage) -> None:
-    """Delete what was found. An artifact that is being made at this moment is waited for, and deleted, too."""
+    """Delete what was found. An artifact that is being made at this moment is waited for, and deleted, too.
+
+    An artifact whose table cannot be deleted is kept, so that the table is found again. Raises HarnessError, once all
+    else is deleted, with what was kept.
+    """
+    kept: dict[str, Problem] = {}
+    for table in found.tables:
+        try:
+            registry.drop(table.rule, table.name)
+        except ValueError as error:
+            what, _, hint = str(error).partition("; ")
+            kept |= dict.fromkeys(table.keys, Problem(f"{table.name} at {table.rule.address}", what, hint))
     for entry in found.artifacts:
-        store.discard(entry.key)
+        if entry.key not in kept:
+            store.discard(entry.key)
     for path in found.paths:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+    if kept:
+        raise HarnessError([*dict.fromkeys(kept.values())])
 
 
 def known(root: Path, store: Store, start: str) -> Known:
@@ -167,6 +200,31 @@ def _inputs(entry: Entry) -> Mapping[str, Any]:
     call = entry.facts.get("call")
     inputs = call.get("inputs") if isinstance(call, Mapping) else None
     return inputs if isinstance(inputs, Mapping) else {}
+
+
+def _tables_of(store: FolderStore, unneeded: Sequence[Entry], kept: Iterable[Entry]) -> list[Table]:
+    """The tables that unneeded artifacts have on servers, but for those that artifacts which are kept have, too.
+
+    Equal vectors share a table, wherever its server was when each artifact was made.
+    """
+    used = {(rule.kind, name) for entry in kept for rule, name in _on_server(store, entry)}
+    found: dict[tuple[str, str], Table] = {}
+    for entry in unneeded:
+        for rule, name in _on_server(store, entry):
+            if (rule.kind, name) not in used:
+                table = found.get((str(rule.address), name), Table(rule, name, ()))
+                found[str(rule.address), name] = table._replace(keys=(*table.keys, entry.key))
+    return list(found.values())
+
+
+def _on_server(store: FolderStore, entry: Entry) -> Iterator[tuple[VectorIndex, str]]:
+    """The index of an artifact and the name that it has on a server, if it is on one."""
+    if kind_of(entry) != INDEXED:
+        return
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        rule = VectorIndex.model_validate(entry.facts["call"]["spec"]["index"])
+        if rule.address is not None and (name := Built.read(store.place(entry.key)).name):
+            yield rule, name
 
 
 def _moment(entry: Entry) -> datetime:

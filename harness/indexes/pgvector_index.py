@@ -59,6 +59,12 @@ class PgVector:
             _provide(connection, vectors, rule.as_built, built, lambda done, total: None)
         return PgSearcher(rule, built)
 
+    def drop(self, rule: VectorIndex, name: str) -> bool:
+        with _connected(rule) as connection:
+            (there,) = connection.execute("SELECT to_regclass(%s)", [name]).fetchone()
+            connection.execute(f"DROP TABLE IF EXISTS {name}")
+        return there is not None
+
 
 class PgSearcher:
     """A connection with the settings that its searches have."""

@@ -129,6 +129,13 @@ class Library(Protocol):
         """Open what was built in a folder, or on a server, which gets it again from `vectors` if it lost it."""
 
 
+class ServerLibrary(Library, Protocol):
+    """A kind of index that a server may hold, under a name of its own."""
+
+    def drop(self, rule: VectorIndex, name: str) -> bool:
+        """Delete what a server holds under a name; return whether there was anything. Raises ValueError as `open`."""
+
+
 def wrong_dimensions(rule: VectorIndex, dimensions: int) -> tuple[str, str] | None:
     """Return why vectors of so many dimensions cannot be indexed, and what to do; None if they can."""
     if rule.kind == "pgvector" and rule.method != "flat" and dimensions > PGVECTOR_DIMENSIONS:

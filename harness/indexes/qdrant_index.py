@@ -63,6 +63,9 @@ class Qdrant:
         _asked(rule, lambda client: _provide(client, vectors, rule.as_built, built, lambda done, total: None))
         return ServerSearcher(rule, built)
 
+    def drop(self, rule: VectorIndex, name: str) -> bool:
+        return bool(_asked(rule, lambda client: _drop(client, name)))
+
 
 class EdgeSearcher:
     """A collection in this process: of a copy, since the engine writes into the folder that it opens."""
@@ -200,7 +203,7 @@ def _provide(client: Any, vectors: Vectors, rule: VectorIndex, built: Built, pro
     if _is_whole(client, vectors, built):
         return
     aside = f"{built.name}_{uuid.uuid4().hex[:8]}"
-    before = [one.collection_name for one in client.get_aliases().aliases if one.alias_name == built.name]
+    before = _collections(client, built.name)
     graph = models.HnswConfigDiff(m=rule.m, ef_construct=rule.ef_construction, full_scan_threshold=SMALLEST_KB)
     client.create_collection(
         aside,
@@ -228,6 +231,23 @@ def _provide(client: Any, vectors: Vectors, rule: VectorIndex, built: Built, pro
     client.update_collection_aliases([*removed, models.CreateAliasOperation(create_alias=named)])
     for name in before:
         client.delete_collection(name)
+
+
+def _drop(client: Any, name: str) -> bool:
+    from qdrant_client import models
+
+    collections = _collections(client, name)
+    if collections:
+        removed = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=name))
+        client.update_collection_aliases([removed])
+    for collection in collections:
+        client.delete_collection(collection)
+    return bool(collections)
+
+
+def _collections(client: Any, name: str) -> list[str]:
+    """Return the collections that a name stands for."""
+    return [one.collection_name for one in client.get_aliases().aliases if one.alias_name == name]
 
 
 def _wait_until_indexed(client: Any, name: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from harness.indexes.protocol import Built, Library, Searcher, Vectors, wrong_dimensions
+from harness.indexes.protocol import Built, Library, Searcher, ServerLibrary, Vectors, wrong_dimensions
 from harness.suite.vector_indexes import IndexLibrary, VectorIndex
 from harness.values.records import Progress
 
@@ -32,6 +33,8 @@ AT_SERVER: Mapping[IndexLibrary, Registered] = {
     "qdrant": LIBRARIES["qdrant"]._replace(module="qdrant_client", distribution="qdrant-client"),
 }
 """Where another package is needed if the index is on a server."""
+NAME = re.compile(r"harness_[0-9a-f]{32}")
+"""What a table or a collection is called: by a digest of its vectors and settings."""
 
 
 def registered(rule: VectorIndex) -> Registered:
@@ -70,3 +73,18 @@ def unusable(rule: VectorIndex, dimensions: int | None) -> tuple[str, str] | Non
     if dimensions is not None and (wrong := wrong_dimensions(rule, dimensions)):
         return wrong
     return library(rule.kind).unreachable(rule)
+
+
+def drop(rule: VectorIndex, name: str) -> bool:
+    """Delete the table or collection of an index on its server; return whether there was one.
+
+    Raises ValueError if that cannot be done, and for a name that the harness gives to nothing.
+    """
+    needed = registered(rule)
+    if rule.address is None or not NAME.fullmatch(name):
+        raise ValueError(f"{name!r} names nothing that an index has put on a server")
+    if importlib.util.find_spec(needed.module) is None:
+        what = f"the package {needed.distribution} is not installed"
+        raise ValueError(f"{what}; run: pip install 'rag-tuning-harness[{rule.kind}]'")
+    server = cast(ServerLibrary, library(rule.kind))
+    return server.drop(rule, name)

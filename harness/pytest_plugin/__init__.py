@@ -51,6 +51,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=_given,
         help="accept the outcomes of this session, if all gates passed",
     )
+    group.addoption(
+        "--harness-executor",
+        metavar="NAME",
+        default="child",
+        type=_given,
+        help="where stage calls run: child (processes on this machine), ray or slurm",
+    )
+    group.addoption(
+        "--harness-jobs",
+        metavar="N",
+        default=None,
+        type=_jobs,
+        help="stage calls that run side by side: 1 by default, on a cluster as many as it has room for; 'auto' is one "
+        "per two cores",
+    )
     group.addoption("--harness-replay", action="store_true", help="use cached LLM responses only; fail on a cache miss")
     group.addoption("--harness-latest", action="store_true", help="judge the latest outcome without running the suite")
     group.addoption("--harness-require-baseline", action="store_true", help="fail for a suite without accepted scores")
@@ -62,6 +77,18 @@ def _given(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("empty; give a value (is a variable of the shell not set?)")
     return text
+
+
+def _jobs(text: str) -> int:
+    """How many stage calls run side by side."""
+    from harness.errors import ConfigError
+    from harness.execution.machine import jobs_of
+
+    try:
+        return jobs_of(text)
+    except ConfigError as error:
+        problem = error.problems[0]
+        raise argparse.ArgumentTypeError(f"{problem.what}; {problem.hint}") from None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -103,8 +103,15 @@ class HarnessSession:
         from harness.errors import HarnessError
         from harness.experiments import benchmark
 
+        asked = self.config.getoption
         try:
-            done = benchmark.run(suite, self.store, replay=self.config.getoption("--harness-replay"))
+            done = benchmark.run(
+                suite,
+                self.store,
+                replay=asked("--harness-replay"),
+                executor=asked("--harness-executor"),
+                jobs=asked("--harness-jobs"),
+            )
         except HarnessError as error:
             return {"error": str(error)}
         return {"folder": str(done.folder.resolve())}

@@ -74,6 +74,18 @@ class BoundedCache:
             self._total = None
         (self._used / key).unlink(missing_ok=True)
 
+    def release(self) -> None:
+        """Note that nobody reads any more what this object was asked for."""
+        with self._mutex:
+            self._own.clear()
+            if self._note is None or self._alive is None:
+                return
+            self._note.unlink(missing_ok=True)
+            self._alive.release()
+            _HELD.remove(self._alive)
+            Path(self._alive.lock_file).unlink(missing_ok=True)
+            self._note = self._alive = None
+
     def make_room(self, added: int) -> None:
         """Drop copies until the bound is kept, or none is left that may be dropped; `added` bytes are new."""
         with self._mutex:

@@ -5,6 +5,7 @@ The packages are not imported: their exceptions are known by name. Nothing that 
 
 from __future__ import annotations
 
+import errno
 import re
 
 from harness.errors import Problem, nearest
@@ -41,6 +42,18 @@ def is_missing_bucket(error: BaseException) -> bool:
     return code == "NoSuchBucket" or "bucket does not exist" in str(error)
 
 
+def is_passing(error: BaseException | None) -> bool:
+    """Whether an exception of a file system may be over soon: the address cannot be reached, or asks to slow down."""
+    if isinstance(error, PermissionError) or NO_CREDENTIALS.search(type(error).__name__):
+        return False
+    return is_unreachable(error) or (isinstance(error, OSError) and error.errno == errno.EBUSY)
+
+
+def is_unreachable(error: BaseException | None) -> bool:
+    """Whether an exception says that nobody answers."""
+    return isinstance(error, ConnectionError | TimeoutError) or bool(NO_CONNECTION.search(type(error).__name__))
+
+
 def problem_of(error: BaseException, address: str) -> Problem:
     """Return what is wrong with an address, and what to do, from an exception that its file system raised."""
     protocol = protocol_of(address)
@@ -55,7 +68,7 @@ def problem_of(error: BaseException, address: str) -> Problem:
         return Problem(address, f"{DENIED} ({_said(error)})", f"check its rights, and {credentials}")
     if is_missing_bucket(error):
         return Problem(address, "no such bucket", "create it, or correct the address")
-    if isinstance(error, ConnectionError | TimeoutError) or NO_CONNECTION.search(name):
+    if is_unreachable(error):
         return Problem(address, f"cannot be reached ({_said(error)})", ENDPOINT.get(protocol, "check the network"))
     if isinstance(error, NotImplementedError):
         return Problem(address, f"{protocol}:// cannot be written to", "name a place that can")

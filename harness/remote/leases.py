@@ -28,12 +28,14 @@ class Leases:
     """The leases that this process holds at an address, by the name of the object that notes each.
 
     Whoever takes one holds the lock of its key in the folder of copies. So a lease of the same folder is one of a
-    process that has ended, and is taken over at once.
+    process that has ended, and is taken over at once; so is one of an earlier attempt at the same piece of work.
     """
 
-    def __init__(self, objects: Objects, folder: str) -> None:
-        """`folder` is a name for the folder of copies that no other machine has."""
-        self._objects, self._folder, self._owner = objects, folder, uuid.uuid4().hex
+    def __init__(self, objects: Objects, folder: str, sender: str = "") -> None:
+        """`folder` is a name for the folder of copies that no other machine has, `sender` one that only the attempts at
+        one piece of work have, which are never made at the same time; it may be empty.
+        """
+        self._objects, self._folder, self._sender, self._owner = objects, folder, sender, uuid.uuid4().hex
         self._held: set[str] = set()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -72,6 +74,7 @@ class Leases:
         note = {
             "owner": self._owner,
             "folder": self._folder,
+            "sender": self._sender,
             "host": platform.node(),
             "pid": os.getpid(),
             "renewed": time.time(),
@@ -80,7 +83,9 @@ class Leases:
 
     def _is_of_another(self, name: str, content: bytes) -> bool:
         """Whether a lease is held by another machine, as far as can be told."""
-        return _note(content).get("folder") != self._folder and not self._is_stale(name, content)
+        note = _note(content)
+        of_dead = note.get("folder") == self._folder or (self._sender and note.get("sender") == self._sender)
+        return not of_dead and not self._is_stale(name, content)
 
     def _is_stale(self, name: str, content: bytes) -> bool:
         """Whether a lease is old by its own time, or did not change while this process watched it."""

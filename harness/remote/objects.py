@@ -11,18 +11,21 @@ be first; the object of the later one stays. What is written under a name of its
 from __future__ import annotations
 
 import errno
+import functools
+import logging
 import os
 import re
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from harness.errors import ConfigError, HarnessError, Problem
-from harness.remote.failures import is_missing_bucket, problem_of, protocol_of
+from harness.remote.failures import is_missing_bucket, is_passing, problem_of, protocol_of
 from harness.suite.secrets import mask, wrong_in_address
 
 LOCAL = ("file", "local")
@@ -31,9 +34,16 @@ WITHOUT_FOLDERS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memo
 """Protocols whose objects need no folder made for them. Asking S3 to make one could make a bucket."""
 WRITTEN_FIELDS = ("mtime", "LastModified", "last_modified", "updated", "created")
 VERSION_FIELDS = ("size", "ETag", "etag", *WRITTEN_FIELDS)
+PATIENCE = 60.0
+"""Seconds for which a call is repeated that cannot reach an address, if one before could."""
+PAUSES = (1.0, 10.0)
+"""Seconds before the first repetition, and the most before any."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ASIDE = ".aside-"
 FLATTENED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)")
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 _EXCLUSIVE = threading.Lock()
@@ -59,6 +69,31 @@ def is_address(place: str | Path) -> bool:
     return "://" in text
 
 
+def _patient(method: Callable[Concatenate[Objects, P], T]) -> Callable[Concatenate[Objects, P], T]:
+    """Repeat a call for a while if the address cannot be reached, and could before: servers start again, networks fail.
+
+    At an address that never answered, the first failure is told at once: it is likely to be misspelt.
+    """
+
+    @functools.wraps(method)
+    def call(self: Objects, /, *args: P.args, **named: P.kwargs) -> T:
+        deadline, pause = time.monotonic() + PATIENCE, PAUSES[0]
+        while True:
+            try:
+                result = method(self, *args, **named)
+            except ConfigError as error:
+                if not (self.has_answered and is_passing(error.__cause__)) or time.monotonic() + pause > deadline:
+                    raise
+                log.warning("%s; trying again", error.problems[0].what)
+                time.sleep(pause)
+                pause = min(2 * pause, PAUSES[1])
+            else:
+                self.has_answered = True
+                return result
+
+    return call
+
+
 class Objects:
     """The objects below one address.
 
@@ -66,6 +101,7 @@ class Objects:
     """
 
     def __init__(self, address: str) -> None:
+        self.has_answered = False
         secret = wrong_in_address(address)
         self.address = mask(address).rstrip("/")
         if secret:
@@ -83,6 +119,7 @@ class Objects:
             self._at_once = {"max_concurrency": 1} if protocol in S3 else {}
             self._is_local, self._has_folders = protocol in LOCAL, protocol not in WITHOUT_FOLDERS
 
+    @_patient
     def exists(self) -> bool:
         """Whether there is anything below the address. Raises ConfigError if its bucket does not exist."""
         with self._explained():
@@ -94,6 +131,7 @@ class Objects:
                     raise
                 return False
 
+    @_patient
     def read(self, name: str) -> bytes | None:
         """Return the content of an object; None if there is none."""
         with self._explained():
@@ -105,6 +143,7 @@ class Objects:
                 return None
             return content
 
+    @_patient
     def write(self, name: str, content: bytes) -> None:
         """Write an object, in the place of the one that has the name."""
         with self._explained():
@@ -114,6 +153,7 @@ class Objects:
             else:
                 self.fs.pipe_file(path, content)
 
+    @_patient
     def create(self, name: str, content: bytes) -> bool:
         """Write an object unless one has the name; return whether this call wrote it.
 
@@ -137,11 +177,13 @@ class Objects:
                     current = self.read(name)
                 return current == content
 
+    @_patient
     def upload(self, path: Path, name: str) -> None:
         """Copy a file here."""
         with self._explained():
             self.fs.put_file(str(path), self._prepared(name))
 
+    @_patient
     def download(self, name: str, path: Path) -> bool:
         """Copy an object into a file, whose folder is made; return False if there is no such object."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -154,6 +196,7 @@ class Objects:
                 return False
             return True
 
+    @_patient
     def list(self, below: str) -> dict[str, Listed]:
         """Return all objects below a name, by their whole names; those whose name leads elsewhere are left out."""
         with self._explained():
@@ -170,6 +213,7 @@ class Objects:
             if info.get("type") != "directory" and _is_plain(name)
         }
 
+    @_patient
     def delete(self, name: str) -> None:
         """Delete an object, if it exists."""
         with self._explained(), suppress(FileNotFoundError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.remote.bounded_cache import bound
@@ -28,8 +30,22 @@ def root_of(place: str | Path) -> Path:
     return root
 
 
-def store_in(place: str | Path) -> Store:
-    """Return the store of artifacts below a folder or an address. Raises ConfigError for an address without use."""
+def store_in(place: str | Path, sender: str = "") -> Store:
+    """Return the store of artifacts below a folder or an address. Raises ConfigError for an address without use.
+
+    For `sender` see `Leases`.
+    """
     root = opened(place)
     mirror, folder = mirror_of(root), FolderStore(root / FOLDER)
-    return folder if mirror is None else RemoteStore(mirror.objects, folder, bound())
+    return folder if mirror is None else RemoteStore(mirror.objects, folder, bound(), sender)
+
+
+@contextmanager
+def opened_store(place: str | Path, sender: str = "") -> Iterator[Store]:
+    """Give `store_in` for a piece of work of a process that goes on: its copies may be dropped after that."""
+    store = store_in(place, sender)
+    try:
+        yield store
+    finally:
+        if isinstance(store, RemoteStore):
+            store.release()

@@ -32,10 +32,10 @@ TRIES = 3
 class RemoteStore:
     """The artifacts at an address, with copies in `copies`."""
 
-    def __init__(self, objects: Objects, copies: FolderStore, most: int) -> None:
-        """`most` is the bound of the copies, in bytes."""
+    def __init__(self, objects: Objects, copies: FolderStore, most: int, sender: str = "") -> None:
+        """`most` is the bound of the copies, in bytes; for `sender` see `Leases`."""
         self._copies, self._cache = copies, BoundedCache(copies, most)
-        self._makings, self._leases = Makings(objects), Leases(objects, _name_of(copies.root))
+        self._makings, self._leases = Makings(objects), Leases(objects, _name_of(copies.root), sender)
 
     def get(self, key: str) -> Path | None:
         """Return the folder of a local copy whose files have the digests of the manifest; None if there is none.
@@ -124,6 +124,10 @@ class RemoteStore:
     def used(self) -> frozenset[str]:
         """Return the keys of the artifacts that this object has given or committed."""
         return self._copies.used()
+
+    def release(self) -> None:
+        """Let the copies be dropped that this object has given: nobody reads them any more."""
+        self._cache.release()
 
     def verify(self) -> Iterator[tuple[Path | str, str]]:
         """Read every artifact at the address in full; yield its place and what is wrong with it, empty if nothing is.

@@ -29,7 +29,8 @@ class SlurmCluster(Spec):
     `minutes` is the time limit of a job, `memory_mb` its memory; None: what the estimate says, or else what the cluster
     gives. `gres` is asked for by calls that compute on a GPU, such as ``gpu:1``. `setup` are shell commands that a job
     runs first, `python` the interpreter of the nodes, if it is another than here, and `options` are more options of
-    sbatch.
+    sbatch. `folder` is where files of jobs are, which all nodes have to see; None: below the store if that is a folder,
+    else `.harness/workers` below the folder that one works in.
     """
 
     jobs: Positive = 16
@@ -41,6 +42,7 @@ class SlurmCluster(Spec):
     gres: str | None = None
     setup: tuple[str, ...] = ()
     python: str | None = None
+    folder: Place | None = None
     options: dict[SbatchOption, str | int] = Field(default_factory=dict)
 
 
