@@ -16,7 +16,7 @@ from harness.execution.reference import Disturbance, Reference
 from harness.stages import Asked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-QUERIES, REPEATS = 100, 10
+QUERIES, REPEATS = 50, 10
 ASKED = [Asked(f"what does the cooper do with stave number {number}?") for number in range(QUERIES)]
 TENTH = 0.1
 Step = Callable[[Asked], Any]

@@ -100,10 +100,12 @@ class Failing:
         self.kinds, self.share, self.dice = list(kinds), share, random.Random(seed)
         self.dice.shuffle(self.kinds)
         self.injected = Counter[str]()
+        self.spares_checks = False
 
     def __call__(self, body: Body) -> Served:
         good = right(body)
-        if self.dice.random() >= self.share:
+        spared = self.spares_checks and _asks_nothing(body)
+        if spared or self.dice.random() >= self.share:
             return good
         kind = self.kinds[self.injected.total() % len(self.kinds)]
         self.injected[kind] += 1
@@ -121,7 +123,11 @@ def paid(server: Server) -> list[tuple[Seen, Served]]:
 
 
 def _is_check(seen: Seen) -> bool:
-    return str(seen.body["messages"][-1]["content"]) in CHECKS
+    return _asks_nothing(seen.body)
+
+
+def _asks_nothing(body: Body) -> bool:
+    return str(body["messages"][-1]["content"]) in CHECKS
 
 
 def good_answers(server: Server) -> Counter[str]:
@@ -137,12 +143,18 @@ def good_answers(server: Server) -> Counter[str]:
 
 
 def write_suite(folder: Path, model: Path, server: Server) -> Path:
-    """The shipped suite with a tiny retriever, a setting that surely loses, and its roles at this server."""
+    """The shipped suite with its roles at this server. Two candidates train a tiny retriever, and one has few dimensions.
+
+    All three surely lose.
+    """
     suite: dict[str, Any] = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
     served = {"base_url": server.url, "timeout": 3.0, "price_in": 1.0, "price_out": 2.0, "max_tokens": 400}
     suite["llm"] = {role: {**served, "model": role} for role in ROLES}
-    suite["pipeline"]["retriever"] = {"model": str(model), "max_length": 48}
+    suite["pipeline"]["retriever"]["max_length"] = 48
+    for candidate in suite["candidates"].values():
+        candidate["pipeline"] = {"retriever": {"model": str(model), "max_length": 48}}
     suite["candidates"]["narrow"] = {"pipeline": {"retriever": {"dimensions": 2}}}
+    suite["dataset"].pop("group")
     suite["failure_limit"] = LIMIT
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "suite.yaml"
@@ -256,7 +268,8 @@ def assert_verdicts_hold(ran: Ran, whole: Ran) -> None:
         return {(row.family, row.system, row.measure): row for row in of.result.outcome.comparisons}
 
     before, now = verdicts(whole), verdicts(ran)
-    assert now.keys() == before.keys()
+    assert {key for key in now if key[0] == "gain"} == {key for key in before if key[0] == "gain"}
+    assert now.keys() <= before.keys()
     for key, row in now.items():
         assert row.verdict in (before[key].verdict, *FAILED), (key, before[key], row)
         if row.verdict == "failed":
@@ -276,13 +289,13 @@ def endured(kinds: Iterable[str], share: float, seed: int, model: Path, whole: R
     store = folder / "store"
     with Server(failing := Failing(kinds, share, seed)) as server:
         path = write_suite(folder, model, server)
-        refused = 0
-        while (ran := run(path, store)).code == 2:
+        refused = (ran := run(path, store)).code == 2
+        if refused:
             # The check before any work met nothing but faults: one sentence, and nothing was asked or paid.
-            refused += 1
             assert "check that it is up" in ran.said or "no answer within" in ran.said, ran.said
             assert all(map(_is_check, server.seen))
-            assert refused < 20
+            failing.spares_checks = True
+            ran = run(path, store)
         assert_accounted(ran)
         assert_nothing_invented(ran, whole)
         assert_verdicts_hold(ran, whole)
@@ -307,8 +320,8 @@ def endured(kinds: Iterable[str], share: float, seed: int, model: Path, whole: R
         assert again.rows == rest.rows
     return (
         f"share {share:.0%}, seed {seed}: {asked} requests, {failing.injected.total()} faults of "
-        f"{len(failing.injected)} kinds, {refused} runs refused before any work, exit code {ran.code}, {lost} scores "
-        f"lost; the next run asked {rest_asked}"
+        f"{len(failing.injected)} kinds, refused at the check: {refused}, exit code {ran.code}, {lost} scores lost; "
+        f"the next run asked {rest_asked}"
     )
 
 
