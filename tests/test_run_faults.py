@@ -143,9 +143,9 @@ def good_answers(server: Server) -> Counter[str]:
 
 
 def write_suite(folder: Path, model: Path, server: Server) -> Path:
-    """The shipped suite with its roles at this server. Two candidates train a tiny retriever, and one has few dimensions.
+    """The shipped suite with its roles at this server.
 
-    All three surely lose.
+    Two candidates train a tiny retriever, and one keeps few dimensions: all three surely lose.
     """
     suite: dict[str, Any] = yaml.safe_load(SHIPPED.read_text(encoding="utf-8"))
     served = {"base_url": server.url, "timeout": 3.0, "price_in": 1.0, "price_out": 2.0, "max_tokens": 400}
