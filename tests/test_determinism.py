@@ -6,6 +6,7 @@ What else a number may depend on, threads and instructions of the processor, is 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -96,7 +97,7 @@ def _of_arrays(path: Path, beside: Path) -> Difference:
 
 def _of_texts(path: Path, beside: Path) -> Difference:
     number, words = 0.0, False
-    mine, theirs = (place.read_text(encoding="utf-8").replace(",", " ").split() for place in (path, beside))
+    mine, theirs = (re.split(r'[\s,:{}\[\]"]+', place.read_text(encoding="utf-8")) for place in (path, beside))
     for one, other in zip_longest(mine, theirs, fillvalue=""):
         if one != other:
             try:
