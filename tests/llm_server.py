@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -22,7 +22,11 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Served:
-    """What is sent back: after `delay` seconds, or never (`hang`), or nothing but a closed connection (`drop`)."""
+    """What is sent back: after `delay` seconds, or never (`hang`), or nothing but a closed connection (`drop`).
+
+    With `cut`, half of the content is sent before the connection closes. With `pause`, it is sent in pieces, so many
+    seconds apart; with `endless`, the last piece never. With `down`, nobody listens for so many seconds.
+    """
 
     status: int = 200
     content: Any = None
@@ -30,6 +34,10 @@ class Served:
     delay: float = 0.0
     hang: bool = False
     drop: bool = False
+    cut: bool = False
+    pause: float = 0.0
+    endless: bool = False
+    down: float = 0.0
 
 
 class Seen(NamedTuple):
@@ -85,6 +93,24 @@ FAULTS: dict[str, Callable[[Served], Served]] = {
     "an answer of 100,000 tokens": lambda _: says("word " * 100_000, usage=False),
 }
 """Each makes a fault out of the answer that would have been right."""
+ON_THE_WAY: dict[str, Callable[[Served], Served]] = {
+    "refused connection": lambda _: Served(down=0.02),
+    "body that is cut": lambda good: replace(good, cut=True),
+    "bytes that never end": lambda good: replace(good, pause=0.02, endless=True),
+    "slow bytes": lambda good: replace(good, pause=0.001),
+    "empty body": lambda _: Served(200, b"", {"content-type": "application/json"}),
+    "no JSON": lambda _: Served(200, b"<html>Welcome</html>", {"content-type": "text/html"}),
+    "half of the JSON": lambda good: replace(good, content=json.dumps(good.content).encode()[:40]),
+    "wrong schema": lambda _: Served(content={"answer": "yes"}),
+    "empty choices": lambda _: Served(content={"id": "x", "object": "chat.completion", "choices": []}),
+    "choices of null": lambda _: Served(content={"choices": None}),
+    "an error in a status of 200": lambda _: Served(content={"error": {"message": "overloaded", "code": 503}}),
+    "502": lambda _: Served(502, b"<html>bad gateway</html>", {"content-type": "text/html"}),
+    "408": lambda _: error(408, "took too long"),
+    "another model's name": lambda good: replace(good, content={**good.content, "model": "other-2026-01-01"}),
+}
+"""As `FAULTS`: connections, bodies and gateways. Slow bytes and the name of another model spoil no answer."""
+HARMLESS = ("slow bytes", "another model's name")
 
 
 class Faulty:
@@ -109,10 +135,12 @@ class Server:
     def __init__(self, answering: Answering, gate: Callable[[Seen], Served | None] = lambda seen: None) -> None:
         self.answering, self.gate = answering, gate
         self.seen: list[Seen] = []
+        self.completed: list[tuple[Seen, Served]] = []
         self.billed = 0
         self.in_flight = self.most_in_flight = 0
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing = False
 
     @property
     def requests(self) -> int:
@@ -123,9 +151,8 @@ class Server:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> Server:
-        self._server = self._loop.run_until_complete(
-            asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=512)
-        )
+        self.port = 0
+        self._loop.run_until_complete(self._listen())
         self.port = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -137,7 +164,19 @@ class Server:
         self._thread.join(10)
         self._loop.close()
 
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", self.port, backlog=512)
+
+    async def _be_down(self, seconds: float) -> None:
+        """Refuse connections for a while."""
+        if self._server.is_serving():
+            self._server.close()
+            await asyncio.sleep(seconds)
+            if not self._closing:
+                await self._listen()
+
     async def _close(self) -> None:
+        self._closing = True
         self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -167,11 +206,20 @@ class Server:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            return await self._answer(self.gate(self.seen[-1]) or self.answering(body), reader, writer)
+            seen = self.seen[-1]
+            served = self.gate(seen) or self.answering(body)
+            if served.down:
+                # A task of its own, as this connection ends at once.
+                self._tasks.add(task := asyncio.ensure_future(self._be_down(served.down)))
+                task.add_done_callback(self._tasks.discard)
+                return False
+            return await self._answer(served, seen, reader, writer)
         finally:
             self.in_flight -= 1
 
-    async def _answer(self, served: Served, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(
+        self, served: Served, seen: Seen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
         if served.hang:
             # Ends when the other side gives up.
             await reader.read()
@@ -181,11 +229,32 @@ class Server:
         content = served.content if isinstance(served.content, bytes) else json.dumps(served.content).encode()
         headers = {"content-type": "application/json", "content-length": str(len(content)), **served.headers}
         lines = [f"HTTP/1.1 {served.status} X", *(f"{name}: {value}" for name, value in headers.items())]
-        writer.write("\r\n".join([*lines, "", ""]).encode() + content)
-        await writer.drain()
+        head = "\r\n".join([*lines, "", ""]).encode()
+        for piece in _pieces(served, content):
+            writer.write(head + piece)
+            await writer.drain()
+            await asyncio.sleep(served.pause)
+            head = b""
+        if served.cut:
+            return False
+        if served.endless:
+            await reader.read()
+            return False
         if isinstance(served.content, dict):
             self.billed += (served.content.get("usage") or {}).get("total_tokens", 0)
+        self.completed.append((seen, served))
         return True
+
+
+def _pieces(served: Served, content: bytes) -> list[bytes]:
+    """What is sent of a content, one after another."""
+    if served.cut:
+        return [content[: len(content) // 2]]
+    if not served.pause:
+        return [content]
+    size = max(1, len(content) // 5)
+    pieces = [content[start : start + size] for start in range(0, len(content), size)]
+    return pieces[:-1] if served.endless else pieces
 
 
 def main(delay: float) -> None:

@@ -26,6 +26,11 @@ def server() -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "PAUSES", (0.0, 0.0))
+
+
 def problem(server: Server, tmp_path: Path, **changes: Any) -> str:
     return str(preflight.check("judge", services(server, tmp_path, **changes)) or "")
 
@@ -77,7 +82,16 @@ def test_what_is_wrong_with_an_endpoint_is_one_sentence(
     assert found.startswith(f"llm.judge: {server.url}: {sentence}")
     assert "\n" not in found
     # A 400 may mean the form of the answer: the role would ask once more without, and so does the check.
-    assert server.requests == 1 + ("400" in sentence)
+    may_pass = any(words in sentence for words in ("503", "no connection", "does not answer"))
+    assert server.requests == 1 + ("400" in sentence) + may_pass * len(preflight.PAUSES)
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "dropped connection"])
+def test_a_fault_that_passes_ends_no_run_before_it_begins(fault: str, server: Server, tmp_path: Path) -> None:
+    left = iter(preflight.PAUSES)
+    server.answering = lambda body: echo(body) if next(left, None) is None else llm_server.FAULTS[fault](echo(body))
+    assert problem(server, tmp_path) == ""
+    assert server.requests == 1 + len(preflight.PAUSES)
 
 
 @pytest.mark.parametrize(

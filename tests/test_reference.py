@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.execution import latency, probe, reference
-from harness.execution.reference import AT_ENDS, MOVED, moved
+from harness.execution import probe, reference
+from harness.execution.reference import AT_ENDS, MOVED, WAITED, CoreUse, Disturbance, moved
 from harness.gates.probe_gates import NOISY, judge_probe
 from harness.report.content import costs
 from harness.report.view import view
@@ -42,9 +43,9 @@ def test_nothing_is_known_of_no_reference() -> None:
 
 
 class Scripted:
-    """A reference whose movement is told beforehand."""
+    """A reference whose disturbance is told beforehand."""
 
-    def __init__(self, shares: list[float]) -> None:
+    def __init__(self, shares: list[Disturbance]) -> None:
         self.shares, self.made = shares, 0
 
     def __call__(self) -> Any:
@@ -52,7 +53,7 @@ class Scripted:
         self.made += 1
 
         class One:
-            moved = share
+            disturbance = share
 
             def at_end(self) -> None: ...
 
@@ -62,16 +63,22 @@ class Scripted:
 
 
 @pytest.mark.parametrize(
-    ("shares", "attempts", "kept"), [([0.01], 1, 0.01), ([0.5, 0.02], 2, 0.02), ([0.5, 0.3, 0.4], 3, 0.3)]
+    ("shares", "attempts", "kept"),
+    [
+        ([(0.01, 0.0)], 1, (0.01, 0.0)),
+        ([(0.5, 0.0), (0.02, 0.0)], 2, (0.02, 0.0)),
+        ([(0.02, 0.2), (0.03, 0.04)], 2, (0.03, 0.04)),
+        ([(0.5, 0.0), (0.3, 0.0), (0.4, 0.1)], 3, (0.3, 0.0)),
+    ],
 )
 def test_a_noisy_probe_is_tried_again_and_the_quietest_counts(
-    shares: list[float], attempts: int, kept: float, monkeypatch: pytest.MonkeyPatch
+    shares: list[tuple[float, float]], attempts: int, kept: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scripted = Scripted(shares)
+    scripted = Scripted([Disturbance(*one) for one in shares])
     monkeypatch.setattr(probe, "Reference", scripted)
     step = probe._Paid(lambda asked: [], None)
     times, told = probe._quietly(step, [Asked("text")] * 12, True, lambda done, total: None)
-    assert told == {"moved": kept, "attempts": attempts}
+    assert told == {"moved": kept[0], "waited": kept[1], "attempts": attempts}
     assert scripted.made == attempts
     assert len(times) == 12
 
@@ -90,10 +97,38 @@ def test_the_reference_is_timed_at_both_ends_and_between(monkeypatch: pytest.Mon
 
 
 def test_a_probe_without_a_reference_is_not_called_noisy(tmp_path: Path) -> None:
-    assert not latency._is_noisy(tmp_path)
-    for share, noisy in ((0.05, False), (0.5, True)):
-        (tmp_path / probe.REFERENCE_FILE).write_text(json.dumps({"moved": share, "attempts": 1}))
-        assert latency._is_noisy(tmp_path) is noisy
+    assert not probe.is_noisy(tmp_path)
+    for shares, noisy in (((MOVED, WAITED), False), ((0.5, 0.0), True), ((0.0, 0.2), True)):
+        told = {**Disturbance(*shares)._asdict(), "attempts": 1}
+        (tmp_path / probe.REFERENCE_FILE).write_text(json.dumps(told))
+        assert probe.is_noisy(tmp_path) is noisy
+
+
+def test_only_waiting_for_others_disturbs() -> None:
+    before = CoreUse(100.0, 50.0, 20.0, {"main": 1.0, "worker": 1.0})
+    # Ten seconds later: others used four seconds of the cores, this process six, and a thread waited three.
+    later = CoreUse(110.0, 60.0, 26.0, {"main": 1.5, "worker": 4.0, "new": 0.2})
+    assert later.waited_since(before) == pytest.approx(0.3)
+    # Threads of this process that waited for one another alone.
+    assert later._replace(own=30.0).waited_since(before) == 0
+    assert later._replace(own=29.0).waited_since(before) == pytest.approx(0.1)
+    # Nothing is known of the threads.
+    assert later._replace(waited={}).waited_since(before) == 0
+    assert before.waited_since(before) == 0
+
+
+def test_the_use_of_cores_is_read_where_the_kernel_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = CoreUse.now()
+    started = time.process_time()
+    while time.process_time() - started < 0.1:
+        pass
+    now = CoreUse.now()
+    assert now.own - before.own >= 0.1
+    # The kernel counts the use of cores in hundredths of a second.
+    assert now.all - before.all >= 0.05
+    assert 0 <= now.waited_since(before) <= 1
+    monkeypatch.setattr(reference, "THREADS", tmp_path / "absent")
+    assert CoreUse.now().waited == {}
 
 
 def noisy_outcome() -> Any:

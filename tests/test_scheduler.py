@@ -13,8 +13,9 @@ import pytest
 from pocket import Pretender, failing
 
 import harness.manifests
-from harness.execution.executors import Request
+from harness.execution.executors import Cost, Request
 from harness.execution.scheduler import Execution, carry_out
+from harness.llm.services import Services
 from harness.manifests import MANIFEST
 from harness.planning.graph import Plan
 from harness.planning.ledger import estimate
@@ -269,3 +270,18 @@ def test_publishing_parts_twice_writes_them_once(plan: Plan, store: FolderStore)
     plan.artifacts.publish(store)
     assert {path: path.stat().st_mtime_ns for path in store.root.glob("??/*/*")} == before
     assert len(before) >= 2 * len(set(plan.artifacts.keys.values()))
+
+
+def test_answers_that_another_run_works_with_are_completed_by_the_next_one(plan: Plan, store: FolderStore) -> None:
+    class Partly(Pretender):
+        def run(self, request: Request, progress: Progress) -> Cost:
+            cost = super().run(request, progress)
+            return cost._replace(usage=cost.usage._replace(failed=1))
+
+    services = Services(roles={}, folder=store.root / "llm", run="now")
+    carry_out(plan, FolderStore(store.root), Partly(), Partly(), services=services)
+    answers = [key for key, planned in plan.calls.items() if planned.call.stage == "answer"]
+    assert len(answers) > 1
+    executor = Pretender()
+    carry_out(plan, FolderStore(store.root), executor, executor, services=services, kept=answers[:1])
+    assert executor.asked == ["answer"] * (len(answers) - 1)

@@ -18,7 +18,7 @@ from harness.cli import doctor, plan
 from harness.data import formats
 from harness.errors import ConfigError
 from harness.experiments import benchmark
-from harness.llm import served_preflight
+from harness.llm import preflight, served_preflight
 from harness.models.loaders import load_bi_encoder, load_cross_encoder
 from harness.stages.shared.common import encode
 from harness.stages.shared.relevance_models import score_pairs
@@ -46,6 +46,11 @@ class Models(NamedTuple):
             )
 
         return Server(answering)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture(scope="module")

@@ -94,11 +94,13 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        assert running.held(tmp_path) == {"a", "b"}
+        running.hold(tmp_path, ["c"])
+        assert running.held(tmp_path) == {"a", "b", "c"}
+        assert running.held(tmp_path, by_others=True) == {"a", "b"}
         process.kill()
         process.wait()
-    assert running.held(tmp_path) == frozenset()
-    assert list((tmp_path / running.FOLDER).iterdir()) == []
+    assert running.held(tmp_path) == {"c"}
+    assert len([*(tmp_path / running.FOLDER).glob("*.json")]) == 1
 
 
 def test_what_killed_processes_leave_is_collected_once_it_is_old(tmp_path: Path) -> None:

@@ -20,8 +20,7 @@ from harness.execution.endpoints import served_by
 from harness.execution.environments import environment_now
 from harness.execution.executors import Executor, Request, run
 from harness.execution.making import Display
-from harness.execution.probe import PROBE_VERSION, REFERENCE_FILE, STEPS, TIMES_FILE, Probe, quantile, quantile_range
-from harness.execution.reference import MOVED
+from harness.execution.probe import PROBE_VERSION, STEPS, TIMES_FILE, Probe, is_noisy, quantile, quantile_range
 from harness.hashing import by_hash, digest_of
 from harness.llm.services import Services
 from harness.models.loaders import model_digest
@@ -225,13 +224,16 @@ class Latencies:
         place = self.store.get(key)
         assert place is not None
         self.times[name] = json.loads((place / TIMES_FILE).read_text(encoding="utf-8"))
-        if _is_noisy(place):
+        if is_noisy(place):
             self.noisy.add(name)
         self.used[name] = self.store.facts(key).get("usage", {})
         return name
 
     def _run(self, name: str, key: str, spec: dict[str, Any], keys: dict[str, str], services: Services | None) -> None:
         with self.store.claim(key) as folder, self.display(f"probe {name}") as progress:
+            if self.store.has(key):
+                # Another process timed it while this one waited for the lock.
+                return
             inputs = self._inputs(name, keys)
             request = Request(
                 "harness.execution.probe:probe", "harness.execution.probe:Probe", spec, inputs, folder, 0,
@@ -278,12 +280,6 @@ def _models(spec: dict[str, Any]) -> list[dict[str, Any]]:
 def _sum(parts: list[list[float]]) -> list[float]:
     """Sum the parts query by query, over the queries that all of them timed."""
     return [sum(row) for row in zip(*parts, strict=False)]
-
-
-def _is_noisy(place: Path) -> bool:
-    """Whether the reference moved during a probe; a request to an endpoint has none."""
-    path = place / REFERENCE_FILE
-    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["moved"] > MOVED
 
 
 def timing(part: str, times: list[float], noisy: bool = False) -> Timing | None:

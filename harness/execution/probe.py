@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import Field
 
 from harness.data.formats import read_run
-from harness.execution.reference import MOVED, Reference
+from harness.execution.reference import Disturbance, Reference
 from harness.llm import Reply, Spent
 from harness.stages import Asked, Inputs, Ranked, Stage, Step, answer, load_stage
 from harness.stages.retrieve import RUN_FILE
@@ -27,7 +27,7 @@ from harness.stages.shared import common
 from harness.suite.fields import Spec
 from harness.values.records import Progress, Usage
 
-PROBE_VERSION = 5
+PROBE_VERSION = 6
 WARM_UP = 2
 FEWEST, LONG_SECONDS, PRECISION = 10, 5.0, 0.05
 """A probe that has timed so many queries for so long ends when its median is known to this share of it."""
@@ -54,7 +54,7 @@ class Probe(Spec):
 def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
     """Write `times.json`: milliseconds of at most `queries` queries, which repeat if there are fewer.
 
-    Of work that was done here, `reference.json` says by what share the reference moved meanwhile, after how many
+    Of work that was done here, `reference.json` says how much it was disturbed (see `Disturbance`), after how many
     attempts.
     """
     stage = load_stage(spec.stage)
@@ -71,6 +71,15 @@ def probe(spec: Probe, inputs: Inputs, out: Path, seed: int, progress: Progress)
         (out / REFERENCE_FILE).write_text(json.dumps(reference), encoding="utf-8")
     (out / TIMES_FILE).write_text(json.dumps(times), encoding="utf-8")
     return paid.usage(len(times))
+
+
+def is_noisy(folder: Path) -> bool:
+    """Return whether a probe whose files lie in a folder was disturbed; of requests to an endpoint nothing is known."""
+    path = folder / REFERENCE_FILE
+    if not path.is_file():
+        return False
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return Disturbance(told["moved"], told["waited"]).level > 1
 
 
 def _asked(spec: Probe, stage: Stage, inputs: Inputs) -> list[Asked]:
@@ -117,21 +126,22 @@ class _Paid:
 def _quietly(
     step: _Paid, asked: Sequence[Asked], every: bool, progress: Progress
 ) -> tuple[list[float], dict[str, float]]:
-    """Return the times of the attempt during which the reference moved least, by how much, and how many there were.
+    """Return the times of the attempt that was disturbed least, how much it was, and how many attempts there were.
 
     What asks an endpoint is not tried again.
     """
-    tried: list[tuple[float, list[float]]] = []
-    while len(tried) < ATTEMPTS and not any(share <= MOVED for share, _ in tried):
+    tried: list[tuple[Disturbance, list[float]]] = []
+    while len(tried) < ATTEMPTS and not any(one.level <= 1 for one, _ in tried):
         reference = Reference()
         reference.at_end()
         times = _timed(step, asked, every, progress, reference)
         reference.at_end()
-        tried.append((reference.moved, times))
+        tried.append((reference.disturbance, times))
         if step.spent.requests:
             break
-    share, times = min(tried, key=lambda one: one[0])
-    return times, {"moved": round(share, 4), "attempts": len(tried)}
+    quietest, times = min(tried, key=lambda one: one[0].level)
+    shares = {name: round(share, 4) for name, share in quietest._asdict().items()}
+    return times, {**shares, "attempts": len(tried)}
 
 
 def _timed(

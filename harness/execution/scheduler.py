@@ -9,7 +9,7 @@ results arrive.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -62,14 +62,16 @@ class Execution:
 def carry_out(
     plan: Plan, store: Store, heavy: Executor, light: Executor | None = None, display: Display = no_display,
     services: Services | None = None, watch: Callable[[Execution], None] = lambda execution: None,
+    kept: Collection[str] = (),
 ) -> Execution:  # fmt: skip
     """Make every artifact that the plan's systems need and the store lacks.
 
     Calls run side by side within the resources of `heavy`. `light` runs those that take no time, by default in this
-    process. `watch` is told what is done so far, whenever a call started or ended.
+    process. `watch` is told what is done so far, whenever a call started or ended. Artifacts that are `kept`, as others
+    work with them, are not made again to complete them.
     """
     if services is not None and not services.replay:
-        _discard_partial_answers(plan, store)
+        _discard_partial_answers(plan, store, kept)
     return _Scheduler(plan, store, heavy, light or InlineExecutor(), display, services).run(watch)
 
 
@@ -205,14 +207,15 @@ class _Scheduler:
         return max(0.0, estimate - elapsed)
 
 
-def _discard_partial_answers(plan: Plan, store: Store) -> None:
+def _discard_partial_answers(plan: Plan, store: Store, kept: Collection[str]) -> None:
     """Discard artifacts of answers some of which failed, and of external systems, so that they are made again.
 
     Answers that did not fail are in the cache of the endpoint: only the failed ones are paid for. Other stages are
     left alone: what was trained on an artifact would no longer be what its key says.
     """
     for key, planned in plan.calls.items():
-        if planned.call.stage in ("answer", "external") and store.has(key) and store.facts(key).get("failed"):
+        asked = planned.call.stage in ("answer", "external") and key not in kept
+        if asked and store.has(key) and store.facts(key).get("failed"):
             store.discard(key)
 
 

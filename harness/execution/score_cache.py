@@ -15,6 +15,7 @@ from harness.data.passages import Passages
 from harness.execution.making import Display, no_display
 from harness.execution.measurements import JUDGED_TURNS, Measurements
 from harness.execution.scheduler import Execution
+from harness.hashing import digest_of
 from harness.judge import judges
 from harness.llm import Chat, Spent
 from harness.llm.prompt_templates import rough_tokens, shorten
@@ -171,13 +172,26 @@ class ScoreCache:
             place = self.store.get(key)
             assert place is not None
             label = self.execution.rows[key].label
+            judged = [measure for measure in missing if self.measurements.is_judged(measure)]
+            scored = [measure for measure in missing if measure not in judged]
             # Judged measures are computed apart, so that the cost of judging is known.
-            for verb, judged in (("judge", True), ("score", False)):
-                some = [measure for measure in missing if self.measurements.is_judged(measure) == judged]
-                if some:
-                    values |= self._computed(some, keys, f"{verb} {label}", place, compute)
+            if judged:
+                values |= self._judged_once(judged, keys, f"judge {label}", place, compute)
+            if scored:
+                values |= self._computed(scored, keys, f"score {label}", place, compute)
         self._note_judgements(keys, stored)
         return {measure: values[measure] for measure in measures}
+
+    def _judged_once(
+        self, some: list[Measure], keys: Mapping[Measure, str], label: str, place: Path, compute: Compute
+    ) -> Mapping[Measure, Values]:
+        """Judge what no other process has judged while this one waited for it: each judgement is paid."""
+        with self.store.claim(digest_of(["judging", sorted(keys[measure] for measure in some)])):
+            stored = {measure: found for measure in some if (found := self.store.get(keys[measure])) is not None}
+            rest = [measure for measure in some if measure not in stored]
+            judged = self._computed(rest, keys, label, place, compute) if rest else {}
+        self._note_judgements(keys, stored)
+        return {**{measure: _read(found) for measure, found in stored.items()}, **judged}
 
     def _computed(
         self, some: list[Measure], keys: Mapping[Measure, str], label: str, place: Path, compute: Compute

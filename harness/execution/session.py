@@ -175,7 +175,10 @@ class Session:
         self._hold(plan)
         plan.artifacts.publish(self.store)
         try:
-            return carry_out(plan, self.store, self.executor, display=self.display, services=self.services, watch=watch)
+            return carry_out(
+                plan, self.store, self.executor, display=self.display, services=self.services, watch=watch,
+                kept=running.held(self.root, by_others=True),
+            )  # fmt: skip
         finally:
             self.share()
 
@@ -185,7 +188,8 @@ class Session:
         plan.artifacts.publish(self.store)
         executor = OneAtATime(self.executor)
         try:
-            return carry_out(plan, self.store, executor, display=self.display, services=self.services)
+            kept = running.held(self.root, by_others=True)
+            return carry_out(plan, self.store, executor, display=self.display, services=self.services, kept=kept)
         finally:
             self.share()
 

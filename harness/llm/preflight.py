@@ -1,12 +1,13 @@
 """Ask an endpoint one small question before any work, so that a wrong configuration is reported at once.
 
-It is asked as the role will ask: with its parameters, turns, schema and token limit. It is not cached, not counted and
-not retried; optional parts that the server refuses are left out, and remembered. Must not know what the endpoint will
-be asked later.
+It is asked as the role will ask: with its parameters, turns, schema and token limit. It is not cached and not counted.
+A fault that may pass is asked about again. Optional parts that the server refuses are left out, and remembered. Must
+not know what the endpoint will be asked later.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 from pydantic import BaseModel
@@ -24,6 +25,8 @@ from harness.suite.roles import Llm, Role
 
 LONGEST = 60.0
 """Longest wait for the answer in seconds: a small machine may still work on an earlier request."""
+PAUSES = (0.5, 1.5)
+"""Seconds before a fault that may pass is asked about again: a bad moment must not end a run before it begins."""
 ADVICE = {
     "dead": "check that it is up and that base_url is right (it usually ends in /v1)",
     "again": "check that it is up",
@@ -74,6 +77,11 @@ def check(role: Role, services: Services, shape: ProbeShape | None = None, forge
     return Problem(f"llm.{role}", f"{client.where}: {outcome.what}", advice)
 
 
+def may_pass(outcome: Completion | Fault) -> bool:
+    """Return whether to ask again after a pause: a server that restarts, or a gateway with a bad moment."""
+    return isinstance(outcome, Fault) and outcome.kind in ("again", "dead") and outcome.paid is None
+
+
 def _correct(llm: Llm, outcome: Fault) -> str:
     """Return the advice for a refusal of something that the suite itself asks for."""
     for name in ("reasoning_effort", "enable_thinking", *llm.extra_body):
@@ -98,9 +106,10 @@ def _question(llm: Llm, shape: ProbeShape) -> Question:
 async def _probe(
     client: EndpointClient, llm: Llm, known: KnownDialect, shape: ProbeShape, forget: bool
 ) -> Completion | Fault:
-    """Ask until the server refuses no more optional parts."""
+    """Ask until the server refuses no more optional parts, and no fault is left that may pass."""
     question, send_schema = _question(llm, shape), llm.structured != "plain"
     dialect = Dialect() if forget else known.dialect
+    pauses = iter(PAUSES)
     try:
         while True:
             body = request_body(llm, dialect, question, send_schema)
@@ -112,6 +121,8 @@ async def _probe(
                 dialect = other
             elif outcome.status in (400, 422) and "response_format" in body and llm.structured == "auto":
                 send_schema = False
+            elif may_pass(outcome) and (pause := next(pauses, None)) is not None:
+                await asyncio.sleep(pause)
             else:
                 return outcome
     finally:

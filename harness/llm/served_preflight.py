@@ -1,17 +1,19 @@
 """Ask an encoder, a reranker or a system at an endpoint about a text or two before any work: errors are told at once.
 
 It is asked as the stages will ask. What it answers is compared with what the same model answered before: results of
-other weights under the same name must not be mixed. Not cached, not counted and not retried.
+other weights under the same name must not be mixed. It is not cached and not counted. A fault that may pass is asked
+about again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from contextlib import closing
 
 from harness.errors import Problem
 from harness.hashing import digest_of
-from harness.llm import event_loop
+from harness.llm import event_loop, preflight
 from harness.llm.batches import PassageBatch, TextBatch, vector_of
 from harness.llm.configuration import Services
 from harness.llm.dialects import Dialect
@@ -82,9 +84,13 @@ def _batch(endpoint: Endpoint) -> TextBatch | PassageBatch | SystemQuestion:
 
 
 async def _probe(client: EndpointClient, batch: Sendable, llm: Llm) -> Completion | Fault:
+    body, pauses = batch.body(llm, Dialect(), False), iter(preflight.PAUSES)
     try:
-        body = batch.body(llm, Dialect(), False)
-        return await client.send(body, min(llm.timeout, LONGEST), batch.path, batch.read)
+        while True:
+            outcome = await client.send(body, min(llm.timeout, LONGEST), batch.path, batch.read)
+            if not preflight.may_pass(outcome) or (pause := next(pauses, None)) is None:
+                return outcome
+            await asyncio.sleep(pause)
     finally:
         await client.close()
 

@@ -53,9 +53,14 @@ def hold(root: Path, keys: Iterable[str]) -> None:
         _notes[root].add(keys)
 
 
-def held(root: Path) -> frozenset[str]:
-    """Return the keys that running processes work with; notes of processes that have ended are deleted."""
-    return frozenset(key for path in (root / FOLDER).glob("*.json") for key in _of(path))
+def held(root: Path, by_others: bool = False) -> frozenset[str]:
+    """Return the keys that running processes work with, this one too unless `by_others`.
+
+    Notes of processes that have ended are deleted.
+    """
+    own = _notes.get(root.absolute()) if by_others else None
+    paths = (path for path in (root.absolute() / FOLDER).glob("*.json") if own is None or path != own.path)
+    return frozenset(key for path in paths for key in _of(path))
 
 
 def _of(path: Path) -> Iterator[str]:

@@ -57,7 +57,7 @@ class Timing(Frozen):
     """Latency of one part, in milliseconds, over `n` single queries.
 
     The ranges are 90 % intervals of the two. With few queries, one has no upper bound, or is None.
-    `noisy`: a fixed reference that was timed along with them moved by more than a tenth, in all attempts.
+    `noisy`: something else kept the machine busy, in all attempts (see `execution.reference`).
     """
 
     part: str
