@@ -104,11 +104,11 @@ def done(tuned: Round) -> Iterator[benchmark.Finished]:
 @pytest.mark.parametrize("part", TUNED)
 def test_scores_of_a_served_export_are_those_of_what_was_tuned(part: str, done: benchmark.Finished) -> None:
     assert [info.failed for info in done.outcome.systems if info.failed] == []
-    runs = [
-        formats.read_run(done.folder / "runs" / f"{name}.trec", escaped=True)
-        for name in (f"{part}-served", f"{part}-seed0")
-    ]
-    served, ours = runs
+    slugs = {info.name: info.slug for info in done.outcome.systems}
+    served, ours = (
+        formats.read_run(done.folder / "runs" / f"{slugs[name]}.trec", escaped=True)
+        for name in (f"{part}-served", part)
+    )
     assert served.keys() == ours.keys()
     for query_id, hits in ours.items():
         scores = dict(served[query_id])
