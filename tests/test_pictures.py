@@ -5,7 +5,7 @@ A small suite is run with the embedded models: its report, its query explorer, a
 
     HARNESS_PICTURES=1 tox -e browser -- tests/test_pictures.py
 
-`test_site` checks that pages show them; a site is built without a browser.
+A site is built without a browser.
 """
 
 from __future__ import annotations
