@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 FSYNC_VARIABLE = "HARNESS_FSYNC"
 PART = ".part"
-"""The end of the name of a file that is being written; the name begins with a dot. A killed process leaves it."""
+"""The end of the name of what is being written; the name begins with a dot. A killed process leaves it."""
 SMALL, MOST_TIMES = 64 << 20, 200
 """What is compressed may unpack to `SMALL` bytes, or to `MOST_TIMES` its size: no text is packed more densely."""
 
@@ -40,6 +41,32 @@ def written(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside `folder` to write into; if the block ends without an error, it becomes `folder`.
+
+    A reader sees all of it or nothing. `folder` is missing or empty, and may be replaced; see `can_be_replaced`.
+    Raises OSError with the name of `folder`, and leaves nothing; a killed process leaves what it wrote aside.
+    """
+    make_folder(folder.parent)
+    aside = folder.with_name(f".{uuid.uuid4().hex}{PART}")
+    aside.mkdir()
+    try:
+        yield aside
+        sync_tree(aside)
+        aside.replace(folder)
+        sync(folder.parent)
+    except OSError as error:
+        raise _placed(error, aside, folder) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def can_be_replaced(folder: Path) -> bool:
+    """Whether another folder can take the place of this one: not of a mount point, nor of the current folder."""
+    return not folder.exists() or not (folder.is_mount() or folder.samefile(Path.cwd()))
 
 
 def make_folder(folder: Path) -> None:

@@ -84,7 +84,7 @@ class Pretended:
         passages: tuple[Found, ...] = found(12),
     ) -> None:  # fmt: skip
         self.label, self.answer, self.found = label, answer, passages
-        self.answers, self.passages = True, 120
+        self.answers, self.passages, self.searched = True, 120, ""
         self.asked: list[tuple[str, tuple[Any, ...]]] = []
 
     def ask(self, text: str, turns: Any = (), most: int = 10) -> Served:
@@ -92,7 +92,7 @@ class Pretended:
         said = self.answer(text)
         reply = said if isinstance(said, Reply) or said is None else Reply(said, prompt_tokens=40, new_tokens=7)
         times: dict[Any, float] = {"search": 12.34, "rerank": 3.21} | ({"answer": 1234.5} if reply else {})
-        return Served(self.found[:most], reply, times, text)
+        return Served(self.found[:most], reply, times, self.searched or text)
 
 
 def app_of(systems: Mapping[str, Any], room: int = 32) -> App:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from trials import TEXTS, Trial, card_of, device, kept, refused, trial  # noqa: 
 
 from harness.cli.export import export
 from harness.errors import ConfigError
+from harness.files import PART
 from harness.manifests import MANIFEST
 from harness.models.language_models import load_generator
 from harness.models.loaders import EMBEDDED, EMBEDDED_PREFIX, load_bi_encoder, load_cross_encoder
@@ -214,14 +217,41 @@ def test_an_empty_folder_is_filled(trial: Trial) -> None:
     assert (trial.export() / "README.md").is_file()
 
 
-def test_a_failure_while_writing_leaves_the_folder_empty(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> str:
-        raise OSError("no space left")
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt("no more")])
+def test_an_export_that_ends_early_leaves_nothing(
+    error: BaseException, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> str:
+        raise error
 
-    monkeypatch.setattr("harness.cli.export.render_card", full)
-    with pytest.raises(OSError, match="no space"):
+    before = sorted(trial.root.iterdir())
+    monkeypatch.setattr("harness.cli.export.render_card", stopped)
+    with pytest.raises(type(error), match="no "):
         trial.export()
-    assert list((trial.root / "out").iterdir()) == []
+    assert sorted(trial.root.iterdir()) == before
+
+
+def test_a_killed_export_leaves_no_folder_of_its_name(trial: Trial) -> None:
+    """A process that is killed cannot tidy up: what it wrote lies aside, under a name that nobody asked for."""
+    code = (
+        "import os, sys; from pathlib import Path; import harness.cli.export as verb\n"
+        "verb.render_card = lambda card: os._exit(9)\n"
+        "verb.export('whole', Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
+    )
+    arguments = [str(trial.root / "out"), str(trial.store), str(trial.file)]
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], check=False)
+    left = [path for path in trial.root.iterdir() if path.name.endswith(PART)]
+    assert (ended.returncode, [path.name[0] for path in left]) == (9, ["."])
+    shutil.rmtree(left[0])
+    assert not (trial.root / "out").exists()
+
+
+def test_the_current_folder_is_not_replaced(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    (trial.root / "out").mkdir()
+    monkeypatch.chdir(trial.root / "out")
+    with pytest.raises(ConfigError, match=r"is the current folder or a mount point, .*; name a new folder in it"):
+        trial.export()
+    assert list(Path.cwd().iterdir()) == []
 
 
 @pytest.mark.parametrize(

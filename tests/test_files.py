@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.files import FSYNC_VARIABLE, link_to, sync_tree, write_atomically, written
+from harness.files import (
+    FSYNC_VARIABLE,
+    can_be_replaced,
+    link_to,
+    sync_tree,
+    write_atomically,
+    written,
+    written_folder,
+)
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -69,3 +77,74 @@ def test_a_link_is_moved_in_one_step(tmp_path: Path) -> None:
         link_to(tmp_path / "latest", tmp_path / name)
         assert (tmp_path / "latest").resolve() == (tmp_path / name).resolve()
     assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "latest"}
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "above" / "out"
+    with written_folder(place) as aside:
+        (aside / "models").mkdir()
+        (aside / "models" / "weights").write_text("one")
+        assert not place.exists()
+    assert (place / "models" / "weights").read_text() == "one"
+    assert list(place.parent.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, KeyError, OSError])
+def test_an_interrupted_folder_leaves_nothing(error: type[BaseException], there: bool, tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    if there:
+        place.mkdir()
+
+    def interrupted() -> None:
+        with written_folder(place) as aside:
+            (aside / "half").write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert list(tmp_path.rglob("*")) == ([place] if there else [])
+
+
+def test_a_folder_that_is_filled_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+
+    def filled() -> None:
+        with written_folder(place):
+            place.mkdir()
+            (place / "mine").write_text("mine")
+
+    with pytest.raises(OSError, match="not empty") as caught:
+        filled()
+    assert caught.value.filename == str(place)
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "mine"]
+
+
+def test_a_folder_is_flushed_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FSYNC_VARIABLE, "1")
+    done: list[str] = []
+    plain, replace = os.fsync, Path.replace
+
+    def noted(handle: int) -> None:
+        done.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        plain(handle)
+
+    def placed(self: Path, target: Path) -> Path:
+        done.append("in place")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(Path, "replace", placed)
+    with written_folder(tmp_path / "out") as aside:
+        (aside / "weights").write_text("one")
+    assert done == ["weights", aside.name, "in place", tmp_path.name]
+
+
+def test_which_folders_can_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    assert can_be_replaced(tmp_path / "out")
+    assert can_be_replaced(tmp_path / "new")
+    assert not can_be_replaced(tmp_path)
+    assert not can_be_replaced(Path())
+    assert not can_be_replaced(Path("/proc"))

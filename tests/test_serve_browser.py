@@ -146,7 +146,8 @@ def test_ticks_are_shared_by_the_systems_and_saved_as_judgements(opened: Open, t
     WebDriverWait(driver, 5).until(lambda one: not one.find_elements(By.CSS_SELECTOR, ".hits li.relevant"))
     assert texts(driver, "#asked .note") == ["1 relevant", "0 relevant"]
     rows = [json.loads(line) for line in saved(driver, "queries.jsonl").splitlines()]
-    assert rows[0] == {"_id": ASKED, "text": QUESTION, "metadata": {"source": "harness serve"}}
+    told = {"source": "harness serve", "conversation": ASKED}
+    assert rows[0] == {"_id": ASKED, "text": QUESTION, "metadata": told}
     assert [row["text"] for row in rows] == [QUESTION, "And which pump?"]
     assert saved(driver, "qrels.tsv") == f"query-id\tcorpus-id\tscore\n{ASKED}\tmanual-1\t1\n"
     assert not driver.find_element(By.ID, "save-spans").is_displayed()
@@ -174,6 +175,67 @@ def test_a_question_that_was_asked_comes_back_with_its_ticks_and_can_be_removed(
     assert driver.switch_to.active_element.get_attribute("id") == "question"
     driver.refresh()
     assert saved(driver, "queries.jsonl") == ""
+
+
+def test_a_follow_up_sends_each_system_its_own_turns(opened: Open) -> None:
+    given = systems()
+    driver = opened(given)
+    assert not driver.find_element(By.ID, "follow").is_displayed()
+    ask(driver)
+    box = driver.find_element(By.ID, "follow")
+    WebDriverWait(driver, 5).until(lambda one: box.is_displayed())
+    driver.execute_script("arguments[0].focus()", box)
+    box.send_keys(Keys.SPACE)
+    ask(driver, "And which pump?")
+    ask(driver, "Both?")
+    assert driver.find_element(By.ID, "question").get_attribute("value") == "", "the next turn can be typed"
+    told = {
+        name: [[(turn.role, turn.content) for turn in turns] for _, turns in one.asked] for name, one in given.items()
+    }
+    for name, word in (("untuned", "You asked"), ("staged:0", "By hand")):
+        first, second, third = told[name]
+        assert first == []
+        assert second == [("user", QUESTION), ("assistant", f"{word}: {QUESTION}")]
+        assert third == [*second, ("user", "And which pump?"), ("assistant", f"{word}: And which pump?")]
+    shown = texts(driver, ".side:first-child .turns > li")
+    assert shown[0] == f"user: {QUESTION}"
+    assert len(shown) == 4
+    rows = [json.loads(line) for line in saved(driver, "queries.jsonl").splitlines()]
+    assert [row["text"] for row in rows] == [QUESTION, "And which pump?", "Both?"]
+    assert {row["metadata"]["conversation"] for row in rows} == {ASKED}
+    assert "history" not in rows[0]
+    assert rows[1]["history"] == [
+        {"role": "user", "content": QUESTION},
+        {"role": "assistant", "content": f"You asked: {QUESTION}"},
+    ]
+    assert len({row["_id"] for row in rows}) == 3, "one row for a question that both systems answered"
+    box.click()
+    ask(driver, "Alone?")
+    assert not driver.find_elements(By.CSS_SELECTOR, ".turns")
+    assert given["untuned"].asked[-1] == ("Alone?", ())
+    driver.find_elements(By.CSS_SELECTOR, "#asked button")[2].click()
+    WebDriverWait(driver, 5).until(lambda one: len(texts(one, ".side:last-child .turns > li")) == 2)
+    assert driver.get_log("browser") == []
+
+
+def test_a_question_without_an_answer_is_a_turn_all_the_same(opened: Open) -> None:
+    mute = Pretended("mute", lambda text: Reply("", failure="HTTP 500"))
+    given = {"mute": mute, "finder": Pretended("finder", lambda text: None)}
+    driver = opened(given)
+    ask(driver)
+    driver.find_element(By.ID, "follow").click()
+    ask(driver, "And then?")
+    for one in given.values():
+        assert [(turn.role, turn.content) for turn in one.asked[-1][1]] == [("user", QUESTION)]
+
+
+def test_what_was_searched_for_is_told_where_turns_changed_it(opened: Open) -> None:
+    rewriting = Pretended("rewriting")
+    rewriting.searched = "Which valve closes the large pump?"
+    driver = opened({"plain": Pretended("plain"), "rewriting": rewriting})
+    ask(driver)
+    assert not driver.find_elements(By.CSS_SELECTOR, ".side:first-child .searched")
+    assert texts(driver, ".side:last-child .searched") == [rewriting.searched]
 
 
 def test_ticked_chunks_are_saved_with_their_place(opened: Open) -> None:

@@ -104,15 +104,20 @@ def test_saved_questions_become_queries_of_a_dataset(tmp_path: Path) -> None:
     before = load_dataset(DatasetSource(path=str(data)), "test")
     known = next(iter(before.documents))
     texts = {"asked-1": "Which valve?", "asked-2": "And which pump?"}
-    rows = [{"_id": key, "text": text, "metadata": {"source": "harness serve"}} for key, text in texts.items()]
+    told = {"source": "harness serve", "conversation": "asked-1"}
+    rows: list[dict[str, Any]] = [{"_id": key, "text": text, "metadata": told} for key, text in texts.items()]
+    rows[1]["history"] = [{"role": "user", "content": "Which valve?"}, {"role": "assistant", "content": "The ball."}]
     (tmp_path / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (tmp_path / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\nasked-1\t{known}\t1\n", encoding="utf-8")
+    (tmp_path / "qrels.tsv").write_text(
+        f"query-id\tcorpus-id\tscore\nasked-1\t{known}\t1\nasked-2\t{known}\t1\n", encoding="utf-8"
+    )
     (block,) = [block for block in examples("sh") if "tail -n +2" in block]
     _shell(block.replace("my-data", "data"), tmp_path)
     after = load_dataset(DatasetSource(path=str(data)), "test")
     assert not after.repairs
     new = after.splits["test"].queries.keys() - before.splits["test"].queries.keys()
-    assert new == {"asked-1"}
+    assert new == {"asked-1", "asked-2"}
+    assert [turn.content for turn in after.splits["test"].queries["asked-2"].history] == ["Which valve?", "The ball."]
     assert after.splits["test"].qrels["asked-1"] == {known: 1}
 
 

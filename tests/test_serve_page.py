@@ -42,10 +42,27 @@ def test_the_page_is_told_all_that_it_shows(server: Server) -> None:
     assert call(server, "POST", "/ask", {"question": "x"}).json["system"] == "untuned"
 
 
+def test_earlier_turns_are_asked_with(server: Server) -> None:
+    turns = [{"role": "user", "content": "Which valve?"}, {"role": "assistant", "content": "The ball valve."}]
+    told = call(server, "POST", "/ask", {"question": "And then?", "turns": turns}).json
+    asked = server.app.systems["untuned"].asked[-1]  # type: ignore[attr-defined]
+    assert (asked[0], [turn._asdict() for turn in asked[1]]) == ("And then?", turns)
+    assert told["conversation"] == question_id("Which valve?")
+    assert told["id"] not in (question_id("And then?"), told["conversation"])
+    other = [turns[0], {"role": "assistant", "content": "Another one."}]
+    same = call(server, "POST", "/ask", {"question": "And then?", "turns": other}).json
+    assert same["id"] == told["id"], "two systems answer otherwise, and it is one question"
+    alone = call(server, "POST", "/ask", {"question": "And then?", "turns": []}).json
+    assert alone["id"] == alone["conversation"] == question_id("And then?")
+    assert alone["searched"] == ""
+
+
 @pytest.mark.parametrize(("body", "status", "said"), [
     ({}, 400, "the body has no question"), ({"question": 3}, 400, "the body has no question"),
     ({"question": " "}, 400, "the question is empty"),
     ({"question": "x", "system": "y"}, 404, "no system 'y' is served"),
+    ({"question": "x", "turns": "y"}, 400, "'turns' is not a list"),
+    ({"question": "x", "turns": [{"role": "judge"}]}, 400, "turns[0]: unknown role 'judge'"),
     ({"question": "x", "system": []}, 200, ""), ({"question": "x", "system": [1]}, 400, "'system' is not a text"),
 ])  # fmt: skip
 def test_what_the_page_cannot_ask(body: Any, status: int, said: str, server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
 from harness.remote.places import store_in
 from harness.stages.retrieve import RUN_FILE
+from harness.stages.shared import served_answers
 from harness.stages.shared.common import read_answers
 from harness.store import Store
 from harness.suite.files import load_suite
@@ -127,6 +129,24 @@ def test_systems_share_what_they_have_in_common(plan: tuple[Plan, Mapping[str, Q
     # The index, the encoder and the generator are the same: a reranker and a blend are added.
     assert len(mine.steps) == before + 2
     assert len(mine.corpora) == 1
+
+
+def test_systems_that_search_other_passages_write_with_one_generator(
+    plan: tuple[Plan, Mapping[str, Query]], served: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, _ = plan
+    mine, loaded, load = Opened(store_in(served.store)), list[Any](), served_answers.load_generator
+    monkeypatch.setattr(served_answers, "_LOADED", type(served_answers._LOADED)())
+    monkeypatch.setattr(served_answers, "load_generator", lambda *given: loaded.append(given) or load(*given))
+    systems = [ServedSystem(graph, graph.system(name), mine) for name in ("untuned", "chunks")]
+    assert len(mine.corpora) == 2
+    assert len(loaded) == 1
+    replies = [system.ask("what is it").reply for system in systems]
+    assert all(reply is not None and not reply.failure for reply in replies)
+    systems.clear()
+    mine.steps.clear()
+    gc.collect()
+    assert not served_answers._LOADED, "a generator that nothing writes with is freed"
 
 
 @pytest.mark.parametrize("name", ["closed-book", "oracle-context"])

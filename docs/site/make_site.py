@@ -38,6 +38,8 @@ ASSETS = ("extra.css", WORKER)
 SHOWN = re.compile(r"^<!-- show (\S+) -->$", re.MULTILINE)
 """Stands in a page where a file beside it is shown whole."""
 LANGUAGES = {".yml": "yaml", ".yaml": "yaml", ".sh": "sh", ".py": "python"}
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]*pictures/[^)\s]*)-light(\.\w+)\)")
+"""A picture that there is in light and in dark: forges show the first, the site the one that fits."""
 
 
 # ---- pages
@@ -121,11 +123,13 @@ def unlisted(pages: Path) -> list[str]:
 def as_markdown(text: str) -> str:
     """Return a page as Python-Markdown reads it, where that differs from what forges read.
 
-    A nested list is indented by four blanks, and a comment has an empty line below it. Code stays as it is.
+    A nested list is indented by four blanks, and a comment has an empty line below it. A picture is shown in the
+    colours of the site. Code stays as it is.
     """
     parts = re.split(r"(^ *```.*?^ *```[ ]*$)", text, flags=re.MULTILINE | re.DOTALL)
     for number in range(0, len(parts), 2):
         nested = re.sub(r"^ {2,3}(?=[*-] )", " " * 4, parts[number], flags=re.MULTILINE)
+        nested = PICTURE.sub(r"![\1](\2-light\3#only-light)![\1](\2-dark\3#only-dark)", nested)
         parts[number] = re.sub(r"^(<!-- .* -->)\n(?=\S)", r"\1\n\n", nested, flags=re.MULTILINE)
     return "".join(parts)
 

@@ -9,8 +9,6 @@ Only what converted encoders lose is computed here.
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -36,8 +34,9 @@ from harness.cli.export_prompt import exported_prompt, exported_rewriter, told
 from harness.cli.export_push import check_repository, push_export
 from harness.cli.export_source import MeasuredSuite, find, planned_now, system_of
 from harness.cli.options import MOST_SEED, Common, print_json, say, takes
-from harness.errors import ConfigError, HarnessError, Problem
+from harness.errors import ConfigError, Problem
 from harness.execution import endpoints
+from harness.files import can_be_replaced, written_folder
 from harness.planning.graph import Plan, SystemPlan
 from harness.remote.places import store_in
 from harness.report.render.card import Card, TunedPart, render_card
@@ -114,14 +113,17 @@ def export(
     candidate: str, folder: Path, store: Path, suite: str | None = None, seed: int | None = None,
     asked: Wanted = PLAIN,
 ) -> tuple[str, ...]:  # fmt: skip
-    """Write the export of a candidate into a new or empty folder; return the names of the files and folders in it.
+    """Write the export of a candidate as a new or empty folder; return the names of the files and folders in it.
 
-    `suite` (a shipped name, a file or a folder) and `seed` choose among several suites or trainings with that
-    candidate. Raises ConfigError if the candidate is unknown or failed, if its models are no longer in the store, if
-    they are not the measured ones, or if a converted encoder loses too much.
+    The folder is there whole or not at all. `suite` (a shipped name, a file or a folder) and `seed` choose among
+    several suites or trainings with that candidate. Raises ConfigError if the candidate is unknown or failed, if its
+    models are no longer in the store or not the measured ones, or if a converted model loses too much.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(Problem(str(folder), "is not empty", "choose a new folder"))
+    if not can_be_replaced(folder):
+        what = "is the current folder or a mount point, and an export is put in place as a whole"
+        raise ConfigError(Problem(str(folder), what, "name a new folder in it"))
     measured = find(candidate, store, suite)
     measured = measured._replace(suite=endpoints.spoken(measured.suite, store))
     system = system_of(measured.outcome, candidate, seed)
@@ -130,21 +132,9 @@ def export(
     kept = store_in(store)
     weights, prompt = chosen_weights(plan, planned, kept), exported_prompt(plan, planned, kept)
     made = _Made(measured, system, plan, planned, _models(planned, kept), weights, prompt)
-    before = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.TemporaryDirectory(dir=folder) as aside:
-            _write(Path(aside), made, kept, asked)
-            written = sorted(Path(aside).iterdir())
-            for path in written:
-                path.rename(folder / path.name)
-    except HarnessError:
-        # What is refused leaves nothing, not even a folder.
-        if not before:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
-    return tuple(path.name for path in written)
+    with written_folder(folder.resolve()) as out:
+        _write(out, made, kept, asked)
+        return tuple(sorted(path.name for path in out.iterdir()))
 
 
 def _models(planned: SystemPlan, store: Store) -> dict[Part, Path]:

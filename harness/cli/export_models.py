@@ -1,4 +1,7 @@
-"""The models of an export: copied without the files of the store, and without paths that libraries write into them."""
+"""The models of an export: copied without the files of the store, and without paths that libraries write into them.
+
+They are written for other readers, too; see `deploy.portable`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.cli.export_pipeline import FOLDERS, is_causal, public_name
+from harness.deploy.portable import write_portable
 from harness.manifests import MANIFEST
 from harness.models.inspection import inspect
 from harness.planning.graph import SystemPlan
@@ -36,9 +40,10 @@ def form_of(settings: Pipeline, part: Part) -> str:
 
 
 def copy_model(place: Path, out: Path, base: str) -> None:
-    """Copy an artifact without the store's own files; names of base models replace their paths."""
+    """Copy an artifact without the store's own files, for any reader; names of base models replace their paths."""
     shutil.copytree(place, out, ignore=shutil.ignore_patterns(MANIFEST, CARD_FILE), copy_function=shutil.copyfile)
     name_base(out, base)
+    write_portable(out)
 
 
 def name_base(folder: Path, base: str) -> None:

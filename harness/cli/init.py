@@ -69,7 +69,7 @@ def begin(folder: Path) -> tuple[str, ...]:
     _make(folder, FILES)
     for name in FILES:
         text = (builtin.folder("suites") / TEMPLATE / name).read_text(encoding="utf-8")
-        (folder / name).write_text(_renamed(text, folder) if name == builtin.SUITE_FILE else text, encoding="utf-8")
+        write_atomically(folder / name, _renamed(text, folder) if name == builtin.SUITE_FILE else text)
     return FILES
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from harness.cli.options import Common, SuiteArgument, console, print_line, say, takes, warn, write_out
 from harness.errors import ConfigError, Incomplete, Problem, nearest
 from harness.experiments import reports
+from harness.files import write_atomically
 from harness.report.format import counted
 from harness.report.render.terminal import render
 from harness.results import outcomes, sharing
@@ -87,7 +88,6 @@ def _send(outcome: Outcome, folder: Path, suite: str, trackers: Sequence[Tracker
 
 def _save_picture(outcome: Outcome, screen: Console, verbose: bool, svg: Path) -> None:
     render(outcome, screen, verbose=verbose)
-    svg.parent.mkdir(parents=True, exist_ok=True)
     picture = screen.export_svg(title=f"harness run {outcome.suite}")
     # rich asks a server for its font; a picture must load nothing.
-    svg.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL), encoding="utf-8")
+    write_atomically(svg, re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL))

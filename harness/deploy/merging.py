@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.deploy.portable import write_portable
 from harness.errors import ConfigError, Problem
 from harness.models.language_models import load_language_model
 from harness.values.exported import MergedGenerator
@@ -35,6 +36,7 @@ def write_merged(base: Path, adapter: Path, out: Path, texts: Sequence[str]) -> 
     merged.config.dtype = kind
     merged.save_pretrained(out, safe_serialization=True)
     _copy_beside(base, out)
+    write_portable(out)
     del merged
     saved, tokenizer = load_language_model(out, None, _name(kind))
     found = [_predicted(saved, tokenizer, text) for text in texts[:MOST_TEXTS]]

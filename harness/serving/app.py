@@ -77,9 +77,13 @@ def checked(text: str) -> str:
     return question
 
 
-def question_id(text: str) -> str:
-    """Return the id of a question as a new query of a dataset: equal questions have equal ids."""
-    return f"asked-{digest_of(text)[:12]}"
+def question_id(text: str, turns: Sequence[Turn] = ()) -> str:
+    """Return the id of a question as a new query of a dataset.
+
+    Equal questions after equal questions have equal ids, whatever was answered before.
+    """
+    before = [turn.content for turn in turns if turn.role == "user"]
+    return f"asked-{digest_of([*before, text] if before else text)[:12]}"
 
 
 def passages(served: Served) -> list[dict[str, Any]]:

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 from harness.execution.served_system import Served
 from harness.serving.app import App, Refused, milliseconds, passages
+from harness.serving.messages import read_messages
 from harness.values.records import Turn
 
 OWNER = "rag-tuning-harness"
-IGNORED_ROLES = ("system", "developer", "tool", "function")
-TEXTS = ("text", "input_text", "output_text")
 READ = ("model", "messages", "stream", "stream_options", "n")
 QUIET = ("user", "metadata", "store", "safety_identifier", "prompt_cache_key", "service_tier")
 """Parameters that say nothing about the answer, so it need not be said that they are not read."""
@@ -54,7 +53,7 @@ def parse(body: Any, app: App) -> ChatRequest:
     if not isinstance(stream, bool):
         raise Refused(400, "'stream' is neither true nor false", param="stream")
     _check_form(body)
-    turns, ignored = _turns(body.get("messages"))
+    turns, ignored = read_messages(body.get("messages"))
     if not turns or turns[-1].role != "user":
         raise Refused(400, "the last message is not one of the user; end with the question", param="messages")
     options = body.get("stream_options") or {}
@@ -74,49 +73,6 @@ def _check_form(body: Mapping[str, Any]) -> None:
 
 def _says_nothing(name: str, value: Any) -> bool:
     return value is None or value in HARMLESS.get(name, ())
-
-
-def _turns(messages: Any) -> tuple[list[Turn], list[str]]:
-    """The turns of user and assistant that have a text, and what was left out."""
-    if not isinstance(messages, list) or not messages:
-        raise Refused(400, "'messages' is not a list with messages in it", param="messages")
-    turns: list[Turn] = []
-    ignored: list[str] = []
-    for number, message in enumerate(messages):
-        where = f"messages[{number}]"
-        if not isinstance(message, dict):
-            raise Refused(400, f"{where} is not an object with a role and a content", param=where)
-        role = message.get("role")
-        if role in IGNORED_ROLES:
-            ignored.append(f"messages of the role {role}")
-            continue
-        if role not in ("user", "assistant"):
-            raise Refused(400, f"{where}: unknown role {role!r}; it is user or assistant", param=where)
-        text = _text(message.get("content"), where)
-        last = number == len(messages) - 1
-        if text.strip() or (last and role == "user"):
-            turns.append(Turn("user" if role == "user" else "assistant", text))
-    return turns, ignored
-
-
-def _text(content: Any, where: str) -> str:
-    """The text of a content: a text, or a list of parts that are texts."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise Refused(400, f"{where}.content is neither a text nor a list of parts", param=f"{where}.content")
-    return "\n".join(_part(part, f"{where}.content[{number}]") for number, part in enumerate(content))
-
-
-def _part(part: Any, where: str) -> str:
-    if isinstance(part, str):
-        return part
-    kind = part.get("type", "text") if isinstance(part, dict) else None
-    if kind in TEXTS and isinstance(part.get("text"), str):
-        return str(part["text"])
-    raise Refused(400, f"{where} is no text; this system reads text alone", param=where)
 
 
 class Response(NamedTuple):

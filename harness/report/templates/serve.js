@@ -8,6 +8,8 @@
   const long = 280;
   let kept = [];
   let entry = null;
+  // The turns before the next question of a conversation, as each system heard and answered them.
+  const turns = new Map(sides.map((side) => [side, []]));
   let asking = null;
 
   const make = (tag, name = "", text = "") => {
@@ -45,7 +47,7 @@
       button.setAttribute("aria-label", `${button.textContent}: ${one.text}`);
     }
     again.addEventListener("click", () => {
-      ask(one.text);
+      ask(one.text, sides.map(() => one.history));
       byId("shown").focus();
     });
     remove.addEventListener("click", () => {
@@ -61,12 +63,13 @@
   const restore = () => {
     try { kept = JSON.parse(sessionStorage.getItem(store) ?? "[]"); } catch { kept = []; }
     if (!Array.isArray(kept)) kept = [];
+    for (const one of kept) one.history ??= [];
   };
 
-  const remember = (id, text) => {
-    entry = kept.find((one) => one.id === id);
+  const remember = (data, history) => {
+    entry = kept.find((one) => one.id === data.id);
     if (!entry) {
-      entry = { id, text, relevant: {} };
+      entry = { id: data.id, text: data.question, conversation: data.conversation, history, relevant: {} };
       kept.push(entry);
     }
     keep();
@@ -98,7 +101,9 @@
 
   const files = {
     "queries.jsonl": () => lines(kept.map((one) => JSON.stringify({
-      _id: one.id, text: one.text, metadata: { source: main.dataset.source },
+      _id: one.id, text: one.text,
+      metadata: { source: main.dataset.source, conversation: one.conversation ?? one.id },
+      ...(one.history.length ? { history: one.history } : {}),
     }))),
     "qrels.tsv": () => lines(["query-id\tcorpus-id\tscore", ...kept.flatMap((one) => (
       [...new Set(relevant(one).map((passage) => passage.document))].map((name) => `${one.id}\t${name}\t1`)
@@ -162,11 +167,19 @@
     return put(item, put(make("div", "head"), title, label), text, facts);
   };
 
-  const fill = (side, data, one) => {
+  const said = (earlier) => earlier.length > 0 && put(make("ul", "turns"), ...earlier.map((turn) => (
+    put(make("li"), make("span", "role", `${turn.role}: `), auto(make("span", "", turn.content)))
+  )));
+
+  const searched = (data) => data.searched
+    && put(make("p", "note"), "Searched for: ", auto(make("span", "searched", data.searched)));
+
+  const fill = (side, data, earlier, one) => {
     const passages = data.passages.map((passage) => hit(passage, one));
     const found = passages.length ? put(make("ol", "hits"), ...passages) : make("p", "note", "No passage was found.");
     side.querySelector(".content").replaceChildren(
-      ...answer(data).filter(Boolean), times(data.milliseconds), make("h4", "", "Passages"), found,
+      ...[said(earlier), ...answer(data), times(data.milliseconds), make("h4", "", "Passages"), searched(data), found]
+        .filter(Boolean),
     );
   };
 
@@ -198,13 +211,13 @@
   // Heard, not seen: each answer as it comes.
   const say = (sentence) => byId("log").append(make("p", "", sentence));
 
-  const sent = async (side, text, signal) => {
+  const sent = async (side, text, earlier, signal) => {
     // A page that was opened with a password in its address may not fetch by a relative one.
     const address = new URL("ask", `${location.origin}${location.pathname}`);
     const response = await fetch(address, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ system: side.dataset.name, question: text }),
+      body: JSON.stringify({ system: side.dataset.name, question: text, turns: earlier }),
       signal,
     }).catch((error) => {
       throw signal.aborted ? error : new Error("The server does not answer. Is harness serve still running?");
@@ -215,16 +228,19 @@
     return data;
   };
 
-  const askOne = async (side, text, signal) => {
+  const askOne = async (side, text, earlier, first, signal) => {
     const waiting = side.querySelector(".waiting");
     const started = Date.now();
     const show = () => { waiting.textContent = `Asking… ${Math.floor((Date.now() - started) / 1000)} s`; };
     const clock = setInterval(show, 1000);
     show();
+    // What was asked is a turn even if no answer comes.
+    turns.set(side, [...earlier, { role: "user", content: text }]);
     try {
-      const data = await sent(side, text, signal);
+      const data = await sent(side, text, earlier, signal);
       if (signal.aborted) return;
-      fill(side, data, remember(data.id, data.question));
+      if (data.answer) turns.get(side).push({ role: "assistant", content: data.answer });
+      fill(side, data, earlier, remember(data, first));
       compare();
       say(`${side.dataset.label}: ${spoken(data)}`);
     } catch (error) {
@@ -237,7 +253,7 @@
     }
   };
 
-  const ask = async (text) => {
+  const ask = async (text, histories) => {
     asking?.abort();
     asking = new AbortController();
     const { signal } = asking;
@@ -246,13 +262,17 @@
     byId("shown").textContent = text;
     byId("log").replaceChildren(make("p", "", "Asking"));
     for (const side of sides) side.querySelector(".content").replaceChildren();
-    await Promise.all(sides.map((side) => askOne(side, text, signal)));
+    await Promise.all(sides.map((side, number) => askOne(side, text, histories[number], histories[0], signal)));
+    byId("follow-on").hidden = false;
   };
 
   const submit = () => {
     const text = field.value.trim();
-    if (text) ask(text);
-    else {
+    const following = byId("follow").checked;
+    if (text) {
+      ask(text, sides.map((side) => (following ? turns.get(side) : [])));
+      if (following) field.value = "";
+    } else {
       tell("Write a question first.");
       field.focus();
     }

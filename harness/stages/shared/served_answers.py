@@ -7,6 +7,9 @@ none is answered from the cache, so each is paid for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
 
 from harness.llm import Reply, services
 from harness.llm.prompt_templates import rough_tokens, shorten
@@ -21,6 +24,7 @@ from harness.stages.retrieve import silent
 from harness.stages.shared import common, remote
 from harness.stages.shared.generator_prompts import last_turn, solved_examples, turns_of
 from harness.stages.shared.turns import Shown, alternating, recent
+from harness.suite.local_models import LocalModel
 from harness.values.records import Turn
 
 
@@ -37,14 +41,33 @@ def _shown(asked: Asked) -> list[str]:
     return [doc_id for doc_id, _ in asked.lists.get("run", [])]
 
 
+class _Loaded:
+    """A generator in memory."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model, self.tokenizer = model, tokenizer
+
+
+_LOADED: WeakValueDictionary[tuple[str, ...], _Loaded] = WeakValueDictionary()
+"""Those that something answers with. Systems that search other passages write with the same one."""
+
+
+def _loaded(folder: Path, adapter: Path | None, local: LocalModel) -> _Loaded:
+    key = (str(folder), str(adapter), local.model_dump_json())
+    loaded = _LOADED.get(key)
+    if loaded is None:
+        _LOADED[key] = loaded = _Loaded(*load_generator(folder, adapter, local))
+    return loaded
+
+
 class _Here:
     """A generator in this process."""
 
     def __init__(self, spec: AnswerSpec, inputs: Inputs) -> None:
         rule = spec.generator
         self.spec, self.documents = spec, common.read_corpus(inputs["corpus"])
-        folder = common.model_folder(rule.model, inputs)
-        model, self.tokenizer = load_generator(folder, inputs.get("adapter"), rule.local)
+        self.loaded = _loaded(common.model_folder(rule.model, inputs), inputs.get("adapter"), rule.local)
+        model, self.tokenizer = self.loaded.model, self.loaded.tokenizer
         self.window = generation.window_of(model)
         template = ChatTemplate(self.tokenizer, rule.thinking)
         template.check(rule.instruction)
