@@ -74,7 +74,7 @@ def test_all_mistakes_of_a_file_come_at_once() -> None:
         """
     assert sorted(problems_of(text)) == sorted(
         [
-            "s.yaml:2: name: string should match pattern '^[a-z0-9]+(-[a-z0-9]+)*$', not 'Bad Name'",
+            "s.yaml:2: name: should be lower-case words joined by '-', not 'Bad Name'",
             "s.yaml:3: nmae: unknown key; did you mean 'name'?",
             "s.yaml:4: dataset.path: the environment variable HARNESS_NOWHERE is not set; export HARNESS_NOWHERE=...",
             "s.yaml:4: dataset.grup: unknown key; did you mean 'group'?",
