@@ -31,7 +31,7 @@ def verb(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Folders or files of Markdown, text, HTML, PDF and DOCX; or datasets of other formats.",
         ),
     ],

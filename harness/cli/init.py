@@ -23,7 +23,9 @@ FILES = (builtin.SUITE_FILE, "README.md")
 
 @takes("as_json")
 def verb(
-    folder: Annotated[Path, typer.Argument(help="Folder of the new suite; created if it does not exist.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of the new suite; created if it does not exist.")
+    ],
     *,
     dataset: Annotated[
         Path | None,
