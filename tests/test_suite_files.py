@@ -347,6 +347,22 @@ def test_a_suite_that_there_is_not() -> None:
     assert str(caught.value) == "no suite 'quikstart'; did you mean 'quickstart'?"
 
 
+def test_a_mistyped_path_names_the_suite_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "support").mkdir()
+    (tmp_path / "support" / "suite.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    for given, meant in (
+        ("suport", "support"),
+        ("support/sutie.yaml", "support/suite.yaml"),
+        (str(tmp_path / "suport"), str(tmp_path / "support")),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load_suite(given)
+        assert str(caught.value) == f"no suite {given!r}; did you mean {meant!r}?"
+    with pytest.raises(ConfigError, match=r"no suite 'nowhere/suite\.yaml'; give a suite file"):
+        load_suite("nowhere/suite.yaml")
+
+
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
