@@ -116,6 +116,10 @@ def test_the_pipeline_is_one_that_a_suite_can_have(trial: Trial) -> None:
     assert pipeline.generator == given.generator.model_copy(update={"model": "writer"})
     assert (pipeline.depth, pipeline.rerank_depth, pipeline.context) == (30, 20, 2)
     assert value["prompt"]["system"] == given.generator.instruction
+    assert value["prompt"]["stop"] == []
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert 'for text in prompt["stop"]:' in card
+    assert 'split("\\n")' not in card
     filled = value["prompt"]["user"].format(passages="[1] one\n\n[2] two", question="why?")
     assert filled == question_turn("why?", ["one", "two"])
 

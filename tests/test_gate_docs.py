@@ -107,6 +107,9 @@ def scripts(value: Any) -> Iterator[str]:
 def commands() -> Iterator[str]:
     """Every `harness ...` of the CI files and of the page's shell blocks."""
     for path in sorted((DOCS / "ci").glob("*.yml")):
+        if path.name == "supply-chain.yml":
+            # It looks at packages, and runs no suite.
+            continue
         found = [line for line in scripts(yaml.safe_load(path.read_text())) if line.startswith("harness ")]
         assert len(found) >= 2, path
         yield from found

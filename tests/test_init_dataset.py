@@ -146,4 +146,11 @@ def test_the_command_says_what_was_written(
         outputs.append(out)
     assert f"Wrote suite.yaml to {tmp_path / 'one'}" in outputs[0].replace("\n", " ")
     assert "What the dataset lacks" in outputs[0]
+    again = (
+        f"Then delete {tmp_path / 'one' / 'suite.yaml'} and run this command again: the suite depends on the questions."
+    )
+    assert f"Next: add judged questions. {again}" in outputs[0]
     assert json.loads(outputs[1])["missing"][0].startswith("It has no questions")
+    documents.write(data, {"queries.jsonl": QUERIES, "qrels/test.tsv": TEST})
+    _, out, _ = leave("init", "--from", data, tmp_path / "three")
+    assert out.endswith(f"Next: harness doctor {tmp_path / 'three'}, then harness run {tmp_path / 'three'}.\n")

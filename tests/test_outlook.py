@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,17 @@ def shown(terminal: bool) -> str:
         steps.rest(0.0, 9, 9)
         assert steps._bar.tasks == []
     return file.getvalue()
+
+
+@pytest.mark.parametrize(("error", "said"), [(ValueError(), ["failed in"]), (KeyboardInterrupt(), ["stopped after"])])
+def test_a_step_that_is_interrupted_did_not_fail(
+    error: BaseException, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.report.render.progress.WORTH_A_LINE", 0.0)
+    steps = Steps(Console(file=(file := io.StringIO()), width=100))
+    with pytest.raises(type(error)), steps("tune one"):
+        raise error
+    assert re.findall(r"failed in|stopped after|done in", file.getvalue()) == said
 
 
 def test_a_terminal_shows_all_that_runs_and_the_time_left_of_the_whole() -> None:

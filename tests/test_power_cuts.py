@@ -30,7 +30,8 @@ def cuts(tmp_path: Path, places: list[int]) -> list[dict[str, Any]]:
 
 def check(row: dict[str, Any], whole: list[dict[str, Any]]) -> None:
     where = f"cut at {row['at']} of {row['events']}; then {row['said_then']}"
-    assert row["code"] == CUT, where
+    # A run on a busy machine may have fewer changes than the one that was counted, and then ends before the cut.
+    assert row["code"] == (CUT if row["at"] <= row["events"] else 0), where
     assert row["scores"] in ([], whole), where
     assert row["damage"] == [], where
     assert (row["again"], row["then"]) == (0, whole), where

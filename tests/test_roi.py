@@ -373,3 +373,14 @@ def test_the_front_says_whose_training_a_setting_may_equal() -> None:
     assert said.endswith(
         "Of the front, staged (seed 0) is not shown to improve on late-interaction, which trains nothing."
     )
+
+
+def test_the_front_says_how_many_systems_it_leaves_out() -> None:
+    base = combined.with_settings()
+    found = roi(base.systems, base.comparisons, FREE, best_untrained=combined.LATE)
+    first, *others = [row for row in found if row.measure == "ndcg@10"]
+    placed = first.model_copy(update={"front": True, "dominated_by": (), "beyond": None})
+    apart = [row.model_copy(update={"front": False, "dominated_by": ()}) for row in others]
+    (said,) = returned(base.model_copy(update={"roi": (placed, *apart)})).sentences
+    number = f"{len(apart)} systems are"
+    assert said == f"ndcg@10: on the Pareto front is bm25. {number} left out: a cost is not known, or a time is noisy."

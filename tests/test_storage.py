@@ -37,7 +37,7 @@ def run(root: Path, folder: Path, model: Path, **more: object) -> benchmark.Fini
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after the end of this process: it holds nothing."""
-    monkeypatch.setattr(running, "held", lambda root: frozenset())
+    monkeypatch.setattr(running, "held", lambda root, by_others=False: frozenset())
 
 
 def store_of(root: Path) -> FolderStore:

@@ -74,7 +74,7 @@ def test_all_mistakes_of_a_file_come_at_once() -> None:
         """
     assert sorted(problems_of(text)) == sorted(
         [
-            "s.yaml:2: name: string should match pattern '^[a-z0-9]+(-[a-z0-9]+)*$', not 'Bad Name'",
+            "s.yaml:2: name: should be lower-case words joined by '-', not 'Bad Name'",
             "s.yaml:3: nmae: unknown key; did you mean 'name'?",
             "s.yaml:4: dataset.path: the environment variable HARNESS_NOWHERE is not set; export HARNESS_NOWHERE=...",
             "s.yaml:4: dataset.grup: unknown key; did you mean 'group'?",
@@ -345,6 +345,22 @@ def test_a_suite_that_there_is_not() -> None:
     with pytest.raises(ConfigError) as caught:
         load_suite("quikstart")
     assert str(caught.value) == "no suite 'quikstart'; did you mean 'quickstart'?"
+
+
+def test_a_mistyped_path_names_the_suite_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "support").mkdir()
+    (tmp_path / "support" / "suite.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    for given, meant in (
+        ("suport", "support"),
+        ("support/sutie.yaml", "support/suite.yaml"),
+        (str(tmp_path / "suport"), str(tmp_path / "support")),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load_suite(given)
+        assert str(caught.value) == f"no suite {given!r}; did you mean {meant!r}?"
+    with pytest.raises(ConfigError, match=r"no suite 'nowhere/suite\.yaml'; give a suite file"):
+        load_suite("nowhere/suite.yaml")
 
 
 @pytest.mark.parametrize(

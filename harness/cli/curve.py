@@ -16,7 +16,7 @@ from harness.results.outcomes import guarded
 @takes("store", "as_json", "quiet", "replay", "jobs", "executor")
 def verb(
     suite: SuiteArgument,
-    candidate: Annotated[str, typer.Argument(help="Name of a candidate.")],
+    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="Name of a candidate.")],
     shares: Annotated[
         str,
         typer.Option(

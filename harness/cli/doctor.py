@@ -68,7 +68,9 @@ class Finding(NamedTuple):
 
 @takes("store", "as_json")
 def verb(
-    suite: Annotated[str | None, typer.Argument(help="Also check what this suite needs.")] = None, *, common: Common
+    suite: Annotated[str | None, typer.Argument(metavar="SUITE", help="Also check what this suite needs.")] = None,
+    *,
+    common: Common,
 ) -> None:
     """Check models, endpoints, disk and devices; exit with 2 if something is missing or wrong."""
     if common.as_json:

@@ -66,7 +66,7 @@ class _Made(NamedTuple):
 
 @takes("store", "as_json")
 def verb(
-    candidate: Annotated[str, typer.Argument(help="Name of a candidate.")],
+    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="Name of a candidate.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write; new or empty.")],
     suite: Annotated[
         str | None, typer.Option("--suite", help="Suite of the candidate, if several suites have one of that name.")

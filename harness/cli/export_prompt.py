@@ -17,7 +17,9 @@ ORDERS = {"best-first": "the first `context` passages", "best-last": "the first 
 
 
 def exported_prompt(plan: Plan, planned: SystemPlan, store: Store) -> dict[str, Any] | None:
-    """Return the instruction, the solved examples and the form of the question; None for a system without a generator.
+    """Return the instruction, the solved examples, the form of the question and the strings that end an answer.
+
+    None for a system without a generator.
 
     The dataset is put into the store if it is not there, as examples are drawn from it. Raises ConfigError if the
     model whose tokenizer cuts them is no longer in the store.
@@ -30,6 +32,7 @@ def exported_prompt(plan: Plan, planned: SystemPlan, store: Store) -> dict[str, 
         "examples": _examples(plan, planned, store) if generator.shots else [],
         "user": question_turn("{question}", ["{passages}"]).replace("[1] {passages}", "{passages}"),
         "abstention": plan.suite.abstention_sentence,
+        "stop": list(plan.suite.answer.stop),
     }
 
 

@@ -31,7 +31,7 @@ def verb(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Folders or files of Markdown, text, HTML, PDF and DOCX; or datasets of other formats.",
         ),
     ],
@@ -206,6 +206,6 @@ def _next(report: Report) -> str:
     if report.judged["queries"] or (report.folder / "queries.jsonl").exists():
         return f"Next: harness init --from {report.folder} SUITE writes a suite for this dataset."
     return (
-        f"Next: harness testset {report.folder} writes questions about these documents, and "
-        f"harness init --from {report.folder} SUITE a suite."
+        f"Next: harness testset {report.folder} writes questions about these documents. "
+        f"Then harness init --from {report.folder} SUITE writes a suite."
     )

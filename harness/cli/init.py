@@ -6,6 +6,7 @@ This module knows no key of a suite but its name: the copied file explains the k
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,9 @@ FILES = (builtin.SUITE_FILE, "README.md")
 
 @takes("as_json")
 def verb(
-    folder: Annotated[Path, typer.Argument(help="Folder of the new suite; created if it does not exist.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder of the new suite; created if it does not exist.")
+    ],
     *,
     dataset: Annotated[
         Path | None,
@@ -57,7 +60,16 @@ def _from_dataset(dataset: Path, folder: Path, common: Common) -> None:
         layout.heading("What the dataset lacks", screen)
         layout.sentences(lacks, screen)
         screen.print()
-    say(f"Next: harness doctor {folder}, then harness run {folder}.")
+    say(_next(lacks, folder))
+
+
+def _next(lacks: Iterable[str], folder: Path) -> str:
+    from harness.cli.init_suite import UNSCORED
+
+    if not any(UNSCORED in line for line in lacks):
+        return f"Next: harness doctor {folder}, then harness run {folder}."
+    again = f"delete {folder / builtin.SUITE_FILE} and run this command again: the suite depends on the questions."
+    return f"Next: add judged questions. Then {again}"
 
 
 def begin(folder: Path) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ LONG_SHARE = 0.1
 """Share of long documents from which on they are cut into chunks."""
 SECTIONED_SHARE = 0.3
 """Share of documents with headings from which on chunks do not cross these."""
+UNSCORED = "so nothing can be scored"
 ENOUGH_QUERIES = 200
 CUTOFFS = (100, 50, 20, 10, 5, 1)
 DEPTH, RERANK_DEPTH, CONTEXT = 100, 50, 5
@@ -116,10 +117,10 @@ def missing(dataset: Path, survey: Survey) -> list[str]:
     lines: list[str] = []
     if not survey.queries or not survey.splits:
         what = "no judged questions" if survey.queries else "no questions"
-        lines.append(f"It has {what}, so nothing can be scored: harness testset {dataset} writes some.")
+        lines.append(f"It has {what}, {UNSCORED}: harness testset {dataset} writes some.")
         return lines
     if scored_split(survey) not in survey.splits:
-        lines.append("It has no split test, so nothing can be scored: judge queries in qrels/test.tsv.")
+        lines.append(f"It has no split test, {UNSCORED}: judge queries in qrels/test.tsv.")
     elif SCORED not in survey.splits:
         lines.append("It has no split test, so dev is scored: judge queries that nothing else uses.")
     if CHOSEN not in survey.splits:

@@ -32,7 +32,7 @@ def verb(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[FILE]...",
+            metavar="FILE",
             help="Rank these run files (with --qrels) or files of scores by query, and print the ranks; by default the "
             "suites of the store are ranked.",
         ),

@@ -43,7 +43,9 @@ def _outcome(place: str | Path) -> Path:
     return folder_at(place)
 
 
-SuiteArgument = Annotated[str, typer.Argument(help="Name of a shipped suite, or a suite file or folder.")]
+SuiteArgument = Annotated[
+    str, typer.Argument(metavar="SUITE", help="Name of a shipped suite, or a suite file or folder.")
+]
 SeedsOption = Annotated[
     list[int] | None,
     typer.Option(

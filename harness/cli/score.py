@@ -14,8 +14,8 @@ from harness.gates.run_files import RunRules
 
 @takes("measure", "relevance_level", "exclude_own", "as_json")
 def verb(
-    run: Annotated[Path, typer.Argument(help="TREC run file.")],
-    qrels: Annotated[Path, typer.Argument(help="Judgements, in TREC or BEIR format.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="TREC run file.")],
+    qrels: Annotated[Path, typer.Argument(metavar="QRELS", help="Judgements, in TREC or BEIR format.")],
     *,
     common: Common,
 ) -> None:

@@ -28,11 +28,12 @@ def verb(
     action: Annotated[
         str,
         typer.Argument(
+            metavar="ACTION",
             help="verify: read every file of every artifact and compare its digest. du: show what takes the room. "
-            "gc: show what no suite needs; with --delete, delete it. why: say what a key was made of and who uses it."
+            "gc: show what no suite needs; with --delete, delete it. why: say what a key was made of and who uses it.",
         ),
     ],
-    key: Annotated[str, typer.Argument(help="For why: the key, or its beginning.")] = "",
+    key: Annotated[str, typer.Argument(metavar="KEY", help="For why: the key, or its beginning.")] = "",
     days: Annotated[
         float, typer.Option("--days", min=0, help="For gc: keep what was made in the last so many days.")
     ] = 7.0,

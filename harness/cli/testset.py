@@ -27,7 +27,9 @@ INCOMPLETE = 3
 
 @takes("store", "as_json", "quiet", "replay")
 def verb(
-    folder: Annotated[Path, typer.Argument(help="Dataset folder with corpus.jsonl; questions are added to it.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Dataset folder with corpus.jsonl; questions are added to it.")
+    ],
     questions: Annotated[
         int, typer.Option("--questions", "-n", min=1, max=100_000, help="Synthetic questions in all splits together.")
     ] = DEFAULTS.questions,

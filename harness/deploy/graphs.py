@@ -43,7 +43,8 @@ def check_installed(form: Form) -> None:
     missing = [name for name in PACKAGES[form] if importlib.util.find_spec(name) is None]
     if missing:
         hint = f"run: pip install 'rag-tuning-harness[{EXTRAS[form]}]'"
-        raise ModelMissing(Problem(f"--format {form}", f"{', '.join(missing)} is not installed", hint))
+        are = "is" if len(missing) == 1 else "are"
+        raise ModelMissing(Problem(f"--format {form}", f"{', '.join(missing)} {are} not installed", hint))
 
 
 def states_of(model: Any) -> Any:

@@ -102,6 +102,7 @@ def opened(place: str | Path) -> Path:
     if not (folder / MARKER).is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / MARKER, json.dumps({"address": objects.address}))
+    _mirrors.setdefault(folder, Mirror(folder, objects.address))
     return folder
 
 
@@ -112,15 +113,15 @@ def _mirrors_folder() -> Path:
 def mirror_of(path: Path) -> Mirror | None:
     """Return the mirror that a path lies in; None if it lies in a plain folder.
 
-    Mirrors lie in the cache of the user alone: a file of that name in a folder that others gave would have results sent
+    Mirrors are those that this process opened, and those in the cache of the user: a file of that name in a folder that others gave would have results sent
     to an address of their choice.
     """
     path, mirrors = path.absolute(), _mirrors_folder()
     for folder in (path, *path.parents):
-        if folder.parent != mirrors:
-            continue
         if folder in _mirrors:
             return _mirrors[folder]
+        if folder.parent != mirrors:
+            continue
         with suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
             address = str(json.loads((folder / MARKER).read_text(encoding="utf-8"))["address"])
             return _mirrors.setdefault(folder, Mirror(folder, address))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 from harness.errors import ConfigError, Problem, nearest
@@ -10,6 +11,7 @@ from harness.files import exists, is_file, is_folder
 PACKAGE = Path(__file__).parents[1] / "_data"
 CHECKOUT = Path(__file__).parents[2]
 SUITE_FILE = "suite.yaml"
+YAML = (".yaml", ".yml")
 HINT = "give a suite file, a folder that holds suite.yaml, or a shipped suite ('harness list' shows them)"
 
 
@@ -35,10 +37,17 @@ def find_suite(name_or_path: str | Path) -> Path:
         return path / SUITE_FILE
     if len(path.parts) == 1 and path.name in suite_names():
         return folder("suites") / path.name / SUITE_FILE
-    named = len(path.parts) == 1 and not path.suffix and not exists(path)
-    raise ConfigError(
-        Problem("", f"no suite {str(name_or_path)!r}", nearest(path.name, suite_names()) if named else HINT)
-    )
+    raise ConfigError(Problem("", f"no suite {str(name_or_path)!r}", _meant(path)))
+
+
+def _meant(path: Path) -> str:
+    """Return the suite whose name is nearest, of those that are shipped or lie beside the path; else what to give."""
+    there = path.parent.glob("*") if is_folder(path.parent) else ()
+    beside = [one.name for one in there if one.suffix in YAML or is_file(one / SUITE_FILE)]
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    if len(path.parts) == 1 and not path.suffix and not exists(path):
+        return nearest(path.name, [*suite_names(), *near])
+    return f"did you mean {str(path.parent / near[0])!r}?" if near else HINT
 
 
 def find_fixture(text: str) -> Path | None:

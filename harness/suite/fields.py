@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from harness.values.measures import Measure, parse
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="lower-case words joined by '-'")]
+NAME_PATTERN, NAME_SHAPE = r"^[a-z0-9]+(-[a-z0-9]+)*$", "lower-case words joined by '-'"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, description=NAME_SHAPE)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Above0 = Annotated[float, Field(gt=0)]

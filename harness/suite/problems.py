@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from harness.errors import Problem, nearest
 from harness.suite import secrets
+from harness.suite.fields import NAME_PATTERN, NAME_SHAPE
 from harness.suite.renamed import SCHEMA, KeyPath, suggestion
 from harness.suite.spec import Suite
 
@@ -66,7 +67,8 @@ def problem_of(detail: ErrorDetails, file: SuiteFile) -> Problem:
         return Problem(where, f"{_shown(given, at)} is not allowed", nearest(str(given), expected))
     if kind == "value_error":
         return Problem(where, detail["msg"].removeprefix("Value error, "))
-    wanted = f"should be {SHAPES[kind]}" if kind in SHAPES else detail["msg"].removeprefix("Input ")
+    shape = NAME_SHAPE if detail.get("ctx", {}).get("pattern") == NAME_PATTERN else SHAPES.get(kind)
+    wanted = f"should be {shape}" if shape else detail["msg"].removeprefix("Input ")
     return Problem(where, f"{wanted[0].lower()}{wanted[1:]}, not {_shown(given, at)}")
 
 

@@ -16,8 +16,8 @@ COST = "cost"
 """The name of the table of costs, which a page draws below its pictures."""
 KEY_SHOWN = 12
 NOISY = (
-    "Noisy: something else kept the machine busy meanwhile, in three attempts. Such a time is not gated, and its "
-    "system is on no Pareto front."
+    "Noisy: something else kept the machine busy meanwhile, in three attempts. Such a time is not gated, and no Pareto "
+    "front counts it."
 )
 PAID = ("requests", "prompt_tokens", "new_tokens", "dollars")
 
@@ -41,12 +41,18 @@ def cost(view: View) -> Table:
         tuple(_cost_row(view, info, first) for info in view.systems),
         join(
             "The build cost is paid once; latency and dollars per query were measured on this machine (exploratory).",
+            NOISY if _any_noisy(view) else "",
             _probe_sizes(view),
             _sharing(view),
         ),
         upper=len(view.systems) - len(view.candidates),
         name=COST,
     )
+
+
+def _any_noisy(view: View) -> bool:
+    servings = [info.serving for info in view.systems if info.serving]
+    return any(timing.noisy for serving in servings for timing in (serving.retrieval, serving.total) if timing)
 
 
 def _sharing(view: View) -> str:

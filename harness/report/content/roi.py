@@ -160,11 +160,20 @@ def _return(outcome: Outcome, row: Roi) -> tuple[Cell, ...]:
 def _fronts(outcome: Outcome) -> Iterable[str]:
     for measure, rows in _by_measure(outcome.roi):
         front = [row_label(outcome, row.system, row.seed) for row in rows if row.front]
-        beaten = sum(1 for row in rows if row.dominated_by)
-        rest = f" {fmt.counted(beaten, 'system is', 'systems are')} dominated: another gains as much for less."
         if front:
-            also = (rest if beaten else "") + _not_beyond(outcome, rows)
-            yield f"{measure}: on the Pareto front are {fmt.listed(front)}.{also}"
+            are = "is" if len(front) == 1 else "are"
+            also = _behind(rows) + _not_beyond(outcome, rows)
+            yield f"{measure}: on the Pareto front {are} {fmt.listed(front)}.{also}"
+
+
+def _behind(rows: Iterable[Roi]) -> str:
+    """Return how many systems are dominated, and how many have no place because the front lacks a cost of theirs."""
+    others = [row for row in rows if not row.front]
+    beaten = sum(1 for row in others if row.dominated_by)
+    said = f" {fmt.counted(beaten, 'system is', 'systems are')} dominated: another gains as much for less."
+    unplaced = len(others) - beaten
+    lacking = f" {fmt.counted(unplaced, 'system is', 'systems are')} left out: a cost is not known, or a time is noisy."
+    return (said if beaten else "") + (lacking if unplaced else "")
 
 
 def _not_beyond(outcome: Outcome, rows: Iterable[Roi]) -> str:

@@ -105,14 +105,17 @@ class Steps:
         """Show the progress of one step until it ends, then a line with its time."""
         started = time.perf_counter()
         task = self._bar.add_task(label, total=None)
-        ended = "failed"
+        ended = "stopped after"
         try:
             yield lambda done, total: self._bar.update(task, completed=done, total=total)
-            ended = "done"
+            ended = "done in"
+        except Exception:
+            ended = "failed in"
+            raise
         finally:
             self._bar.remove_task(task)
             seconds = time.perf_counter() - started
-            if seconds >= WORTH_A_LINE or ended == "failed":
+            if seconds >= WORTH_A_LINE or ended == "failed in":
                 room = min(LABEL, self.console.width - 24)
-                text = f"{label:<{max(0, room)}} {ended} in {seconds:6.1f} s"
-                self.console.print(text, style="dim" if ended == "done" else "red", highlight=False, markup=False)
+                text = f"{label:<{max(0, room)}} {ended} {seconds:6.1f} s"
+                self.console.print(text, style="red" if ended == "failed in" else "dim", highlight=False, markup=False)
