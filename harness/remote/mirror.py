@@ -113,8 +113,8 @@ def _mirrors_folder() -> Path:
 def mirror_of(path: Path) -> Mirror | None:
     """Return the mirror that a path lies in; None if it lies in a plain folder.
 
-    Mirrors are those that this process opened, and those in the cache of the user: a file of that name in a folder that others gave would have results sent
-    to an address of their choice.
+    Mirrors are those that this process opened, and those in the cache of the user: a file of that name in a folder that
+    others gave would have results sent to an address of their choice.
     """
     path, mirrors = path.absolute(), _mirrors_folder()
     for folder in (path, *path.parents):
