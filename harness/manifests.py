@@ -21,6 +21,7 @@ from harness.files import PART, sync
 from harness.hashing import digest_file
 
 MANIFEST = "manifest.json"
+NOT_ITS_OWN = "is not one of its files"
 TICK_NS = 50_000_000
 """More than the step of any clock of a file system that matters here, in nanoseconds."""
 OF_SYSTEM = re.compile(r"\.(nfs[0-9a-f]+|fuse_hidden[0-9a-f]+|DS_Store)")
@@ -55,7 +56,7 @@ class Damage(NamedTuple):
 
     def __str__(self) -> str:
         if self.is_stray:
-            return f"{printable(self.file)} is not one of its files"
+            return f"{printable(self.file)} {NOT_ITS_OWN}"
         if self.expected is None:
             return "its manifest cannot be read"
         if self.file == MANIFEST:

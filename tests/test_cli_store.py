@@ -29,6 +29,13 @@ def test_damage_is_reported_and_ends_with_two(tmp_path: Path, leave: Leave) -> N
         error.split()
     )
     assert place.is_dir()
+    (place / "file").write_text("content")
+    (place / "more").write_text("added")
+    code, _, error = leave("store", "verify", at)
+    assert code == 2
+    assert f"{place}: more is not one of its files; the next run that needs it puts that file into" in " ".join(
+        error.split()
+    )
 
 
 def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path, leave: Leave) -> None:  # noqa: F811

@@ -113,7 +113,7 @@ def test_two_by_two_by_hand() -> None:
     assert simple["reranker", "without", "retriever"].difference == pytest.approx(0.3)
     assert simple["reranker", "with", "retriever"].difference == pytest.approx(0.15)
     assert {(row.n_queries, row.n_groups, row.failed, row.margin) for row in rows} == {(4, 4, 0, 0.01)}
-    assert {row.reason for row in rows} == {"too few groups for an interval: 4 of 6"}
+    assert {row.reason for row in rows} == {"too few groups for an interval: 4, and it takes 6"}
     assert {row.finding for row in rows} == {"could not tell"}
 
 

@@ -142,7 +142,7 @@ def test_few_groups_give_no_interval() -> None:
     for groups in (["a"] * 10, [f"g{number % 5}" for number in range(10)]):
         row = one(rng.random((3, 10)).tolist(), rng.random((3, 10)).tolist(), groups=groups)
         assert (row.verdict, row.low, row.p_value) == ("inconclusive", None, None)
-        assert row.reason == f"too few groups for an interval: {len(set(groups))} of 6"
+        assert row.reason == f"too few groups for an interval: {len(set(groups))}, and it takes 6"
 
 
 # ---- failures

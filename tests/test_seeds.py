@@ -166,7 +166,7 @@ def test_few_groups_give_no_interval() -> None:
     for n_groups in (1, 5):
         claim = one(trained([[0.1] * n_groups, [0.2] * n_groups, [0.3] * n_groups]))
         assert (claim.low, claim.p_value, claim.verdict) == (None, None, "inconclusive")
-        assert claim.reason == f"too few groups for an interval: {n_groups} of 6"
+        assert claim.reason == f"too few groups for an interval: {n_groups}, and it takes 6"
         assert claim.difference == pytest.approx(0.2)
 
 

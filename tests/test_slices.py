@@ -99,7 +99,7 @@ def test_a_small_slice_is_listed_with_the_reason_and_costs_the_others_nothing() 
     rows = slice_gains([paired(gains)], {**whole, "topic": few})
     assert rows[:2] == alone
     pumps = of(rows, "pumps")
-    assert pumps.reason == f"too few groups for an interval: {FEWEST_GROUPS - 1} of {FEWEST_GROUPS}"
+    assert pumps.reason == f"too few groups for an interval: {FEWEST_GROUPS - 1}, and it takes {FEWEST_GROUPS}"
     assert pumps.difference == pytest.approx(gains[: FEWEST_GROUPS - 1].mean())
     assert (pumps.low, pumps.high, pumps.p_value, pumps.verdict) == (None, None, None, "inconclusive")
     assert len(rows) == 2 + 7
@@ -108,7 +108,7 @@ def test_a_small_slice_is_listed_with_the_reason_and_costs_the_others_nothing() 
 def test_groups_are_counted_and_not_queries() -> None:
     rows = slice_gains([paired(noise(60), per_group=4)], {"kind": cut(("question", 60))})
     assert (rows[0].n_queries, rows[0].n_groups) == (60, 15)
-    assert "15 of 20" in rows[0].reason
+    assert "15, and it takes 20" in rows[0].reason
 
 
 def test_a_slice_without_a_question_of_the_measure_is_left_out_there() -> None:

@@ -229,7 +229,7 @@ def test_few_groups_give_no_interval_however_many_queries(n_groups: int) -> None
     row = one(paired(list(differences), [number % n_groups for number in range(300)]))
     assert (row.low, row.high, row.p_value, row.verdict) == (None, None, None, "inconclusive")
     assert row.difference == pytest.approx(0.3, abs=0.01)
-    assert row.reason == f"too few groups for an interval: {n_groups} of 6"
+    assert row.reason == f"too few groups for an interval: {n_groups}, and it takes 6"
 
 
 def test_six_groups_can_just_be_significant() -> None:

@@ -13,7 +13,7 @@ from harness.cli import layout
 from harness.cli.options import Common, print_json, print_line, takes
 from harness.errors import ConfigError, HarnessError, Problem, nearest
 from harness.experiments import storage
-from harness.manifests import Entry
+from harness.manifests import NOT_ITS_OWN, Entry
 from harness.remote.places import store_in
 from harness.report import format
 from harness.store import FolderStore, Store
@@ -75,8 +75,10 @@ def _verify(store: Store, common: Common) -> None:
     elif not damaged and not common.quiet:
         print_line(common.screen(), f"Every file is as it was written: {format.counted(len(results), 'artifact')}.")
     if damaged:
-        hint = "the next run that needs it puts it into quarantine and makes it again"
-        raise HarnessError([Problem(folder, why, hint) for folder, why in damaged.items()])
+        again = "the next run that needs it puts it into quarantine and makes it again"
+        stray = "the next run that needs it puts that file into quarantine"
+        hints = {folder: stray if why.endswith(NOT_ITS_OWN) else again for folder, why in damaged.items()}
+        raise HarnessError([Problem(folder, why, hints[folder]) for folder, why in damaged.items()])
 
 
 def _room(store: Store, common: Common) -> None:

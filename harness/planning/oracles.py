@@ -152,7 +152,9 @@ class _DiagnosisPlanner(Rankings):
 
     def _with_context(self, count: int, run: str) -> SystemPlan:
         settings = self.suite.pipeline.model_copy(update={"context": count})
-        answers = self.answered("run", f"untuned with {count} passages", TunedPipeline(settings), run)
+        answers = self.answered(
+            "run", f"untuned with {count} passage{'' if count == 1 else 's'}", TunedPipeline(settings), run
+        )
         return replace(self._row(context_row(count), None, answers), settings=settings)
 
     def _with_oracle(self, part: Part, run: str) -> SystemPlan:

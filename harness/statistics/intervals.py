@@ -96,7 +96,7 @@ def fewest_groups(alpha: float) -> int:
 
 def too_few_groups(n_groups: int, alpha: float) -> str:
     """The reason of a comparison without an interval."""
-    return f"too few groups for an interval: {n_groups} of {fewest_groups(alpha)}"
+    return f"too few groups for an interval: {n_groups}, and it takes {fewest_groups(alpha)}"
 
 
 def expected_detectable(deviation: float, queries: int, comparisons: int, alpha: float) -> float:

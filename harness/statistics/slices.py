@@ -90,7 +90,8 @@ def _begun(part: _Part) -> SliceGain:
     pair, gains = part.pair, differences(part.pair, "drop")
     before = [value for query in gains if (value := pair.baseline[query]) is not None]
     n_groups = len({pair.groups[query] for query in gains})
-    reason = f"too few groups for an interval: {n_groups} of {FEWEST_GROUPS}" if n_groups < FEWEST_GROUPS else ""
+    few = f"too few groups for an interval: {n_groups}, and it takes {FEWEST_GROUPS}"
+    reason = few if n_groups < FEWEST_GROUPS else ""
     return SliceGain(
         system=pair.system,
         seed=pair.seed,
