@@ -11,8 +11,8 @@ An artifact is intact if every file has the digest of its manifest, and no other
 the times and the inode that each file had when its digest was last right; while they and the size are the same, the
 file is not read again. A file that was written to, or copied here, has others and is read. A file that decays on the
 disk without a trace is detected by ``verify`` only, which reads everything (``harness store verify``). What is damaged
-is moved to the folder `QUARANTINE` with a note of the digests that were expected and found, and is made again. A file
-that was added is moved there alone, as what the manifest names is whole.
+is put into `quarantine`, and is made again. A file that was added is moved there alone, as what the manifest names is
+whole.
 
 `Store` is the protocol that all code is written against; `FolderStore` is its implementation in a folder. The one at an
 address is in `remote/store.py`.
@@ -28,8 +28,7 @@ import shutil
 import socket
 import tempfile
 import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,7 +40,6 @@ from harness.files import make_folder, sync, sync_tree, write_atomically
 from harness.hashing import digest_of
 from harness.manifests import (
     MANIFEST,
-    Damage,
     Entry,
     as_text,
     damage_of,
@@ -52,11 +50,11 @@ from harness.manifests import (
     strays_in,
 )
 from harness.provenance import now
+from harness.quarantine import put_away
 
 VERSION_FILE, VERSION = "store.json", 2
 """A store without that file is of version 1, which differs in nothing that is read: it is taken over."""
 SILENCE = 3600.0
-QUARANTINE, DAMAGE_FILE, ADDED = "quarantine", "damage.json", "added"
 PARTS = ".parts"
 """A folder in the folder of a claim for finished parts of the work: it outlives the process, and is not committed."""
 log = logging.getLogger(__name__)
@@ -148,29 +146,13 @@ class FolderStore:
                 return False
             damage = damage_of(place)
             if damage is not None and damage.is_stray:
-                kept = self._quarantined(key, place, damage, strays_in(place, read_manifest(place)["files"]))
+                kept = put_away(self.root, place, damage, strays_in(place, read_manifest(place)["files"]))
                 log.warning("artifact %s: %s; what was added is now in %s, and is not used", key, damage, kept)
                 damage = damage_of(place)
             if damage is not None:
-                kept = self._quarantined(key, place, damage)
+                kept = put_away(self.root, place, damage)
                 log.warning("artifact %s is damaged (%s); it is now in %s, and is made again", key, damage, kept)
             return damage is None
-
-    def _quarantined(self, key: str, place: Path, damage: Damage, names: Sequence[str] = ()) -> Path:
-        """Move a damaged artifact, or some of its files, out of the way, with a note of what is wrong.
-
-        Return where it is now.
-        """
-        kept = self.root / QUARANTINE / f"{key}.{uuid.uuid4().hex[:8]}"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        if not names:
-            place.rename(kept)
-        for name in names:
-            (kept / ADDED / name).parent.mkdir(parents=True, exist_ok=True)
-            (place / name).rename(kept / ADDED / name)
-        note = {"key": key, "found_at": now(), "file": damage.file, "expected": damage.expected, "found": damage.found}
-        write_atomically(kept / DAMAGE_FILE, json.dumps(note, indent=1))
-        return kept
 
     def has(self, key: str) -> bool:
         return self.get(key) is not None

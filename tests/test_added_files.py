@@ -14,7 +14,8 @@ from test_store import KEY, again, flip, put, settled
 
 import harness.manifests
 from harness.manifests import MANIFEST
-from harness.store import ADDED, DAMAGE_FILE, QUARANTINE, FolderStore
+from harness.quarantine import ADDED, DAMAGE_FILE, QUARANTINE
+from harness.store import FolderStore
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ import harness.manifests
 from harness.errors import ConfigError
 from harness.files import FSYNC_VARIABLE
 from harness.manifests import MANIFEST, TICK_NS
-from harness.store import DAMAGE_FILE, QUARANTINE, VERSION, VERSION_FILE, FolderStore
+from harness.quarantine import DAMAGE_FILE, QUARANTINE
+from harness.store import VERSION, VERSION_FILE, FolderStore
 
 KEY = "ab" + "0" * 62
 OTHER = "cd" + "0" * 62

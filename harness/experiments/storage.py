@@ -16,11 +16,12 @@ from harness.files import PART
 from harness.indexes import registry
 from harness.indexes.protocol import Built
 from harness.manifests import Entry
+from harness.quarantine import QUARANTINE
 from harness.remote.makings import FOLDER
 from harness.results import running
 from harness.results.outcomes import KEYS_FILE, OUTCOME_FILE
 from harness.stages import STAGES
-from harness.store import QUARANTINE, FolderStore, Store
+from harness.store import FolderStore, Store
 from harness.suite.vector_indexes import VectorIndex
 
 RESULTS = ("outcomes/*/*", "diagnoses/*/*", "curves/*/*/*")
