@@ -6,8 +6,10 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from pocket import Pretender
 
+from harness.execution import worker
 from harness.execution.executors import Cost, InlineExecutor, Request, SynchronousExecutor
 from harness.execution.remote import RemoteExecutor, Task, WorkerLost
 from harness.execution.worker import Result
@@ -35,6 +37,14 @@ class Worker(Pretender):
         if request.stage == "look":
             return InlineExecutor().run(request, progress)
         return self.other.run(request, progress) if self.other else super().run(request, progress)
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """What runs the requests of workers instead of children."""
+    child = Worker()
+    monkeypatch.setattr(worker, "_children", lambda: child)
+    return child
 
 
 class Cluster(RemoteExecutor):

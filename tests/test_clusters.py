@@ -20,7 +20,7 @@ import pocket
 import psutil
 import pytest
 import yaml
-from clusters import Cluster, Worker
+from clusters import Cluster, Worker, child
 from hypothesis import given
 from hypothesis import strategies as st
 from pocket import Pretender
@@ -48,15 +48,9 @@ from harness.stages import load_stage
 from harness.store import FolderStore
 from harness.suite.execution import RayCluster
 
+__all__ = ["child"]
 HERE = Path(__file__).parent
 SHARED = "name a folder with --store that all machines share, under one path, or an address that all of them reach"
-
-
-@pytest.fixture
-def child(monkeypatch: pytest.MonkeyPatch) -> Worker:
-    child = Worker()
-    monkeypatch.setattr(worker, "_children", lambda: child)
-    return child
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import drivers
 import planted
 import pocket
 import pytest
-from clusters import Cluster, Worker
+from clusters import Cluster, Worker, child
 from pocket import Pretender
 from stage_inputs import silent
 from test_jobs import command, outcome_of
@@ -38,6 +38,7 @@ from harness.remote.places import root_of, store_in
 from harness.stages import load_stage
 from harness.store import FolderStore
 
+__all__ = ["child"]
 FAR = threading.Lock()
 
 
@@ -51,13 +52,6 @@ class FarCluster(Cluster):
     def run_task(self, task: Task, attempt: int, watch: Callable[[], None]) -> Result:
         with FAR, drivers.machine(self.cache):
             return super().run_task(task, attempt, watch)
-
-
-@pytest.fixture
-def child(monkeypatch: pytest.MonkeyPatch) -> Worker:
-    child = Worker()
-    monkeypatch.setattr(worker, "_children", lambda: child)
-    return child
 
 
 @pytest.fixture(autouse=True)

@@ -76,6 +76,10 @@ def _levels(factor: str, levels: Any) -> Any:
     return named
 
 
+def _written_out(factor: str) -> str:
+    return f"write other levels out instead of a list: {{first: {{}}, second: {{pipeline: {{{factor}: ...}}}}}}"
+
+
 def _change(factor: str, level: Any, first: bool) -> dict[str, Any]:
     """The change that a short level stands for."""
     if level is None or (isinstance(level, str) and level in FIRST and first):
@@ -86,7 +90,7 @@ def _change(factor: str, level: Any, first: bool) -> dict[str, Any]:
     if factor in PARTS:
         if not isinstance(level, str) or level not in known:
             names = ", ".join([*(FIRST[:2] if first else ()), TUNED, *known])
-            raise ValueError(f"{level!r} is no level of {factor!r} by name ({names}); write it as a mapping of changes")
+            raise ValueError(f"{level!r} is no level of {factor!r} by name ({names}); {_written_out(factor)}")
         return {"pipeline": {factor: known[level]}}
     if factor == "chunking":
         return {"pipeline": {factor: _chunking(level)}}
@@ -100,7 +104,7 @@ def _chunking(level: Any) -> Any:
     match = _CHUNKS.fullmatch(str(level))
     if match is None or isinstance(level, bool):
         forms = "none, 256, 256-32 or headings-256"
-        raise ValueError(f"{level!r} is no level of 'chunking' by name ({forms}); write it as a mapping of changes")
+        raise ValueError(f"{level!r} is no level of 'chunking' by name ({forms}); {_written_out('chunking')}")
     numbers = {name: int(value) for name in ("tokens", "overlap") if (value := match[name])}
     if 2 * numbers.get("overlap", 0) > numbers["tokens"]:
         least = f"{numbers['tokens']}-{numbers['tokens'] // 2}"
