@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from statistics import median
@@ -27,6 +28,7 @@ BUSY: dict[str, Callable[[float, random.Random], bool]] = {
     "ten bursts": lambda share, dice: int(20 * share) % 2 == 0,
     "half of the queries": lambda share, dice: dice.random() < 0.5,
     "all of it": lambda share, dice: True,
+    "never": lambda share, dice: False,
 }
 """When neighbours are busy, by the share of the probe that is over."""
 
@@ -41,13 +43,15 @@ class Trial(NamedTuple):
     p50_off: float
     p95_off: float
 
-    def __str__(self) -> str:
+    @property
+    def signs(self) -> str:
+        """What the probe saw of neighbours."""
         told = "noisy" if self.noisy else "quiet"
         moved, waited = self.disturbance
-        return (
-            f"{self.pattern:22} {told}  moved {moved:6.1%}  waited {waited:6.1%}  attempts {self.attempts}  "
-            f"p50 off {self.p50_off:+7.1%}  p95 off {self.p95_off:+7.1%}"
-        )
+        return f"{self.pattern:22} {told}  moved {moved:6.1%}  waited {waited:6.1%}  attempts {self.attempts}"
+
+    def __str__(self) -> str:
+        return f"{self.signs}  p50 off {self.p50_off:+7.1%}  p95 off {self.p95_off:+7.1%}"
 
 
 class Quiet(NamedTuple):
@@ -104,9 +108,7 @@ def quiet(step: Step) -> Quiet:
     found, references = [], []
     for _ in range(5):
         reference = Reference()
-        reference.at_end()
         times = probe._timed(step, ASKED, True, silently, reference)
-        reference.at_end()
         references += reference.times
         found.append(Quiet(probe.quantile(times, 0.5), probe.quantile(times, 0.95), median(reference.times)))
     return min(found, key=lambda one: one.reference).scaled(probe.quantile(references, 0.1))
@@ -126,7 +128,7 @@ def tried(step: Step, neighbours: Neighbours, pattern: str, always: bool, truth:
 
 
 @pytest.mark.parametrize("always", [True, False], ids=["in every attempt", "in the first attempt"])
-@pytest.mark.parametrize("pattern", BUSY)
+@pytest.mark.parametrize("pattern", [pattern for pattern in BUSY if pattern != "never"])
 def test_a_neighbour_is_told_or_changes_nothing(
     pattern: str, always: bool, step: Step, neighbours: Neighbours, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,3 +138,19 @@ def test_a_neighbour_is_told_or_changes_nothing(
         print("", *trials, Counter("noisy" if one.noisy else "quiet" for one in trials), sep="\n")
     wrong = [one for one in trials if not one.noisy and abs(one.p50_off) > TENTH]
     assert wrong == []
+
+
+@pytest.mark.parametrize("nap", [0.0, 0.02])
+def test_a_quiet_machine_is_not_called_noisy(
+    nap: float, step: Step, neighbours: Neighbours, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not by the threads of the step itself, which look for work after it, nor where it waits for something."""
+
+    def waiting(asked: Asked) -> Any:
+        time.sleep(nap)
+        return step(asked)
+
+    trials = [tried(waiting, neighbours, "never", True, Quiet(1.0, 1.0, 1.0), seed) for seed in range(REPEATS)]
+    with capsys.disabled():
+        print("", *(one.signs for one in trials), sep="\n")
+    assert sum(one.noisy for one in trials) <= REPEATS / 5

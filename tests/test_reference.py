@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,31 @@ def test_the_reference_is_timed_at_both_ends_and_between(monkeypatch: pytest.Mon
     monkeypatch.setattr(reference, "EVERY_SECONDS", 60.0)
     timed.between()
     assert len(timed.times) == 2 * AT_ENDS + 1
+
+
+def test_the_reference_works_in_the_threads_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of torch look for work for a while after a step, and would compete with those of numpy."""
+    import numpy as np
+    import torch
+
+    assert isinstance(reference.Reference()._matrix, torch.Tensor)
+    monkeypatch.delitem(sys.modules, "torch")
+    assert isinstance(reference.Reference()._matrix, np.ndarray)
+
+
+def test_the_reference_at_the_ends_is_timed_after_the_warm_up() -> None:
+    """The first steps of a process set up libraries that the reference uses, too."""
+    done: list[str] = []
+
+    class Noted:
+        def at_end(self) -> None:
+            done.append("end")
+
+        def between(self) -> None:
+            done.append("between")
+
+    probe._timed(lambda asked: done.append("step"), [Asked("text")] * 3, True, lambda *at: None, Noted())  # type: ignore[arg-type]
+    assert done == ["step"] * probe.WARM_UP + ["end"] + ["step", "between"] * 3 + ["end"]
 
 
 def test_a_probe_without_a_reference_is_not_called_noisy(tmp_path: Path) -> None:

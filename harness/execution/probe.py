@@ -27,7 +27,7 @@ from harness.stages.shared import common
 from harness.suite.fields import Spec
 from harness.values.records import Progress, Usage
 
-PROBE_VERSION = 6
+PROBE_VERSION = 7
 WARM_UP = 2
 FEWEST, LONG_SECONDS, PRECISION = 10, 5.0, 0.05
 """A probe that has timed so many queries for so long ends when its median is known to this share of it."""
@@ -133,9 +133,7 @@ def _quietly(
     tried: list[tuple[Disturbance, list[float]]] = []
     while len(tried) < ATTEMPTS and not any(one.level <= 1 for one, _ in tried):
         reference = Reference()
-        reference.at_end()
         times = _timed(step, asked, every, progress, reference)
-        reference.at_end()
         tried.append((reference.disturbance, times))
         if step.spent.requests:
             break
@@ -157,6 +155,9 @@ def _timed(
     """
     for query in asked[:WARM_UP]:
         step(query)
+    if reference is not None:
+        # Not earlier: the first steps of a process set up libraries that the reference uses, too.
+        reference.at_end()
     times = []
     for number, query in enumerate(asked, start=1):
         started = time.perf_counter()
@@ -168,6 +169,8 @@ def _timed(
         if not every and number >= FEWEST and sum(times) >= 1000 * LONG_SECONDS and median_is_known(times):
             progress(len(asked), len(asked))
             break
+    if reference is not None:
+        reference.at_end()
     return times
 
 

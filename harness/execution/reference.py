@@ -9,6 +9,7 @@ than of the pipeline.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
 from itertools import pairwise
@@ -21,6 +22,8 @@ SIZE = 384
 EVERY_SECONDS = 0.2
 AT_ENDS = 5
 """References before and after the queries, and the fewest of a block."""
+WARM_SECONDS, FIRST_SECONDS = 0.01, 0.2
+"""Work that is not timed, before each time and before the first: threads that woke on one core are apart by then."""
 MOST_BLOCKS = 6
 MOVED = 0.1
 """A reference that moved by more than this share makes a probe noisy."""
@@ -48,9 +51,13 @@ class Reference:
         import numpy as np
 
         self._matrix: Any = np.random.default_rng(0).random((SIZE, SIZE), dtype=np.float32)
+        if torch := sys.modules.get("torch"):
+            # Its threads look for work for a while after each step. A reference in the threads of another library would
+            # compete with them, and move on a machine that does nothing else.
+            self._matrix = torch.from_numpy(self._matrix)
         self._last = float("-inf")
         self.times: list[float] = []
-        self._work()
+        self._warm_up(FIRST_SECONDS)
         self._before = CoreUse.now()
 
     def at_end(self) -> None:
@@ -64,10 +71,17 @@ class Reference:
             self._time()
 
     def _time(self) -> None:
+        self._warm_up(WARM_SECONDS)
         started = time.perf_counter()
         self._work()
         self._last = time.perf_counter()
         self.times.append(self._last - started)
+
+    def _warm_up(self, seconds: float) -> None:
+        """Work untimed, until caches, clocks and the threads' places on cores are as at every other time."""
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            self._work()
 
     def _work(self) -> None:
         for _ in range(4):
