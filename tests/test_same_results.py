@@ -75,3 +75,13 @@ def test_a_row_that_failed_or_is_missing_differs(
     code, said = told(capsys, one, two)
     assert code == 1
     assert words in said
+
+
+def test_a_store_without_an_outcome_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        same_results.main(["pocket", str(store(tmp_path / "first")), str(tmp_path / "second")])
+    assert left.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"error: {tmp_path}" in said
+    assert "no outcome here" in said
+    assert "Traceback" not in said

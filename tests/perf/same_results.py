@@ -2,7 +2,8 @@
 
 FIRST and SECOND are stores, folders or addresses, such as those of a run with one job and of a run on a cluster. The
 latest outcome of each is read: its rows of scores, its lists of documents, and the keys and contents of its stage
-calls. Scores that a judge or a clock gives are rows like any other. Ends with 1 if rows of scores differ.
+calls. Scores that a judge or a clock gives are rows like any other. Ends with 1 if rows of scores differ, and with 2 if
+a store has no outcome.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.data import formats
+from harness.errors import HarnessError
 from harness.remote.places import root_of, store_in
 from harness.results import outcomes, sharing
 from harness.store import Store
@@ -103,7 +105,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("first")
     parser.add_argument("second")
     asked = parser.parse_args(arguments)
-    first, second = side(asked.suite, asked.first), side(asked.suite, asked.second)
+    try:
+        first, second = side(asked.suite, asked.first), side(asked.suite, asked.second)
+    except HarnessError as error:
+        parser.error(str(error))
     screen, rows = Console(soft_wrap=True), measured(first, second)
     table = Table("measure", "rows", "queries", "rows that differ", "largest difference")
     for row in rows:
