@@ -67,6 +67,29 @@ def test_an_unknown_key_of_a_spec_is_refused(executor: Executor, tmp_path: Path)
         run(executor, request("copy", tmp_path, colour="red"), silent)
 
 
+def test_the_fork_server_of_one_call_has_torch_and_no_more(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from stage_inputs import silent
+from toy_stages import request
+from harness.execution.child_processes import ALL, LITTLE, ChildExecutor
+from harness.execution.executors import run
+
+if __name__ == "__main__":
+    children = ChildExecutor(preloaded={"ALL": ALL, "LITTLE": LITTLE}[sys.argv[1]])
+    print(*run(children, request("loaded", Path(sys.argv[2])), silent).usage.notes["modules"])
+"""
+    (tmp_path / "script.py").write_text(code)
+    paths = os.pathsep.join(sys.path)
+    for preloaded, loaded in {"ALL": ["sentence_transformers", "torch"], "LITTLE": ["torch"]}.items():
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "script.py"), preloaded, str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.stdout.split() == loaded, done.stderr
+
+
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV"])
 def test_a_killed_child_is_a_failure_that_names_the_signal(name: str, children: ChildExecutor, tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=rf"^killed: its process was killed by {name}") as caught:

@@ -106,7 +106,7 @@ class Imports(ast.NodeVisitor):
 IMPORTS = [
     one for path in sorted((ROOT / "harness").rglob("*.py")) for one in Imports(path).found if one.module != "pytest"
 ]
-LOADED_WITH_MODELS = ("execution/preload.py", "indexes/", "ingest/readers/", "execution/ray_executor.py")
+LOADED_WITH_MODELS = ("execution/preload", "indexes/", "ingest/readers/", "execution/ray_executor.py")
 """Modules that are themselves imported only where their library is used."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -54,6 +55,11 @@ def killed(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) 
     os.kill(os.getpid(), signal.Signals[spec.text])
     time.sleep(60)
     return Usage()
+
+
+def loaded(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:
+    """Say which heavy modules are in memory."""
+    return Usage(notes={"modules": sorted({"sentence_transformers", "torch"} & {*sys.modules})})
 
 
 def vanish(spec: Toy, inputs: Inputs, out: Path, seed: int, progress: Progress) -> Usage:

@@ -32,7 +32,8 @@ from harness.planning.resources import Resources
 from harness.values.records import Progress
 
 PROGRESS_EVERY = 0.2
-PRELOADED = "harness.execution.preload"
+ALL, LITTLE = "harness.execution.preload", "harness.execution.preload_torch"
+"""What the fork server imports for many calls, and for one: each call imports what is missing by itself."""
 MEMORY = 0.9
 """The share of the memory that is free when a call begins which it may take."""
 GRACE = 10.0
@@ -42,16 +43,17 @@ GRACE = 10.0
 class ChildExecutor:
     """Runs every call in a child of a fork server, `jobs` of them side by side. A thread listens to each child.
 
-    Calls beside others get their share of the cores each, and each that needs a GPU one of its own.
+    Calls beside others get their share of the cores each, and each that needs a GPU one of its own. The first executor
+    of a process decides what its fork server has `preloaded`.
     """
 
-    def __init__(self, jobs: int = 1) -> None:
+    def __init__(self, jobs: int = 1, preloaded: str = ALL) -> None:
         if multiprocessing.parent_process() is not None:
             # The child of a script that has no guard runs the script again, and would wait for its own parent.
             raise HarnessError('call the harness below `if __name__ == "__main__":`; its stages run in child processes')
         self.jobs = jobs
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([PRELOADED])
+        self._context.set_forkserver_preload([preloaded])
         self._futures: set[Future[Cost]] = set()
         self._children: dict[Future[Cost], Any] = {}
         self._gpus: dict[Future[Cost], str] = {}
@@ -181,7 +183,7 @@ def _child(sender: Connection, request: Request, threads: int | None, memory: fl
     threading.Thread(target=_end_with_parent, args=(sender,), daemon=True).start()
     if request.environment is not None:
         # The fork server's module says what its libraries were imported with; a new interpreter has no such module.
-        server = sys.modules.get(PRELOADED)
+        server = sys.modules.get(LITTLE)
         if server is not None and read_at_import(request.environment) != server.IMPORTED_WITH:
             _send(sender, "other imports", None)
             return

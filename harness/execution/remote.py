@@ -65,6 +65,8 @@ class RemoteExecutor:
     kind: ClassVar[str]
     polls: ClassVar[float] = 0.5
     """Seconds between two looks at a task."""
+    one_call: ClassVar[bool] = False
+    """Whether the process of a worker ends with its call."""
 
     def __init__(self, jobs: int | None = None) -> None:
         """`jobs` calls are in flight at most; None: as many as the cluster has room for."""
@@ -196,7 +198,8 @@ class RemoteExecutor:
         name: str | None = None,
     ) -> Task:  # fmt: skip
         name = name or uuid.uuid4().hex
-        place = Place(for_another_machine(environment), self.cpus, Path.cwd(), self._place, f"progress-{name}")
+        variables = for_another_machine(environment)
+        place = Place(variables, self.cpus, Path.cwd(), self._place, f"progress-{name}", self.one_call)
         return Task(name, function, argument, place, needs, threading.Event())
 
     def _start(self, task: Task, progress: Progress, answer: Callable[[Result], Any]) -> Future[Any]:

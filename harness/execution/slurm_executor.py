@@ -68,6 +68,7 @@ class SlurmExecutor(RemoteExecutor):
 
     kind = "slurm"
     polls: ClassVar[float] = 2.0
+    one_call: ClassVar[bool] = True
     _submitit: Any
     _settings = SlurmCluster()
 

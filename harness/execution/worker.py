@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from harness import provenance
 from harness.errors import HarnessError, StageFailed
 from harness.execution import machine
-from harness.execution.child_processes import ChildExecutor
+from harness.execution.child_processes import ALL, LITTLE, ChildExecutor
 from harness.execution.environments import DEFAULTS, Environment
 from harness.execution.executors import Cost, Request, request_for, run
 from harness.execution.notes import Notes
@@ -46,7 +46,7 @@ CLAIMED = "workers"
 
 class Place(NamedTuple):
     """Where a worker works: the variables that are set for it, its cores, its folder, the root of the store (a folder
-    or an address), and the name of the note that it leaves of its progress.
+    or an address), the name of the note that it leaves of its progress, and whether its process ends after the call.
     """
 
     environment: Environment
@@ -54,6 +54,7 @@ class Place(NamedTuple):
     folder: Path
     store: str
     progress: str
+    one_call: bool = False
 
 
 class Sent(NamedTuple):
@@ -104,7 +105,7 @@ def meet(note: str, place: Place, attempt: int = 1) -> Result:
                 folder = cache_folder() if is_address(place.store) else place.store
                 hint = "name a folder with file locks" + (" in its XDG_CACHE_HOME" if is_address(place.store) else "")
                 raise StageFailed(f"{host} cannot lock and write files in {folder} ({error}); {hint}") from error
-        here = _machine(environment)
+        here = _machine(environment, place)
         return Result(cost=Cost(0.0, 0.0, Usage(notes=here._asdict())))
 
     return _answered(place, work)
@@ -118,7 +119,7 @@ def perform_request(request: Request, place: Place, attempt: int = 1) -> Result:
             out = Path(folder)
             inputs = {name: _input(store, name, key) for name, key in (request.keys or {}).items()}
             asked = request._replace(environment=environment, inputs=inputs, out=out)
-            cost = run(_children(), asked, _progress_of(place))
+            cost = run(_children(place.one_call), asked, _progress_of(place))
             written = [path for path in sorted(out.rglob("*")) if path.is_file()]
             return Result(cost=cost, files={path.relative_to(out).as_posix(): path.read_bytes() for path in written})
 
@@ -129,7 +130,7 @@ def make_call(sent: Sent, place: Place, attempt: int = 1) -> Result:
     """Make and commit the artifact of a call, unless it is in the store; the number of the attempt is noted with it."""
 
     def work(environment: Environment) -> Result:
-        planned, here = sent.planned, _machine(environment)
+        planned, here = sent.planned, _machine(environment, place)
         _check(planned, here)
         with opened_store(place.store, sent.sender) as store:
             for name, key in planned.call.inputs.items():
@@ -139,7 +140,7 @@ def make_call(sent: Sent, place: Place, attempt: int = 1) -> Result:
                 if store.has(planned.key):
                     return Result(reused=True)
                 request = request_for(planned, store, folder)._replace(environment=environment)
-                cost = run(_children(), request, _progress_of(place))
+                cost = run(_children(place.one_call), request, _progress_of(place))
                 cost = cost._replace(share=_share(planned, place.cpus))
                 provenance.stages_run_on(here)
                 facts = facts_of(
@@ -188,10 +189,10 @@ def _environment(place: Place) -> Environment:
     return Environment({**DEFAULTS, **os.environ, **threads, **place.environment})
 
 
-def _machine(environment: Environment) -> Machine:
+def _machine(environment: Environment, place: Place) -> Machine:
     """The machine as a child sees it: a process that asks for the name of a GPU keeps some of its memory."""
     asked = Request(f"{__name__}:look", f"{__name__}:Look", {}, {}, Path(), 0, None, environment)
-    notes = run(_children(), asked, lambda done, total: None).usage.notes
+    notes = run(_children(place.one_call), asked, lambda done, total: None).usage.notes
     return Machine(notes["device"], notes["machine"])
 
 
@@ -220,9 +221,9 @@ def _share(planned: PlannedCall, cpus: int) -> float:
 
 
 @cache
-def _children() -> ChildExecutor:
-    """The children of this worker; their fork server serves all its calls."""
-    return ChildExecutor()
+def _children(one_call: bool) -> ChildExecutor:
+    """The children of this worker. Their fork server serves all its calls; for one, it need not import everything."""
+    return ChildExecutor(preloaded=LITTLE if one_call else ALL)
 
 
 @contextmanager
