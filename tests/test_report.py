@@ -172,6 +172,24 @@ def test_several_seeds_are_still_checkpoints(seeds: int, said: str) -> None:
     assert said in text
 
 
+@pytest.mark.parametrize(("cost", "said"), [(1.0, "-1"), (0.25, "-0.25")])
+def test_the_lowest_utility_is_explained(cost: float, said: str) -> None:
+    """A column of -1 looks broken to who does not know the measure."""
+    base = outcomes.normal()
+    rows = [
+        row.model_copy(update={"mean": -cost})
+        if row.measure == "utility" and row.system in ("bm25", "retriever") else row
+        for row in base.summaries
+    ]  # fmt: skip
+    rule = {"right": "token_f1", "threshold": 0.5, "wrong_cost": cost}
+    table = quality(view(base.model_copy(update={"summaries": tuple(rows), "spec": {**base.spec, "utility": rule}})))
+    assert table.notes[-1] == (
+        "utility is 1 for a right answer (token_f1 of 0.5 or more) or a right abstention, 0 for another abstention and "
+        f"{said} for a wrong answer. {said} means that every answer was wrong: bm25 and retriever."
+    )
+    assert not any("utility is 1" in note for note in quality(view(base)).notes)
+
+
 def test_many_candidates_are_counted_not_recited() -> None:
     seeds = range(9)
     outcome = outcomes.normal(

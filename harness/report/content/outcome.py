@@ -209,7 +209,8 @@ def _all_wrong(view: View) -> Iterable[str]:
         who = fmt.counted(len(wrong), "system") if len(wrong) > MOST_NAMED else fmt.listed(wrong)
         right = f"{rule.get('right', 'exact_match')} of {finite(rule.get('threshold')) or 1.0:g} or more"
         yield (
-            f"{UTILITY} is 1 for a right answer ({right}), 0 for abstaining and {-cost:g} for a wrong answer. "
+            f"{UTILITY} is 1 for a right answer ({right}) or a right abstention, 0 for another abstention and "
+            f"{-cost:g} for a wrong answer. "
             f"{-cost:g} means that every answer was wrong: {who}."
         )
 
