@@ -107,24 +107,47 @@ def json_fault(error: ValueError | RecursionError, place: str = "column") -> str
     return "too deep" if isinstance(error, RecursionError) else "a number has too many digits"
 
 
+_LINE = re.compile(r"(.+?):([0-9]+)(?=:|$)")
+"""A file and a line at the beginning of the place of a problem."""
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems by file, in the order in which the files come, and those of a file by line."""
+    known = list(problems)
+    return [known[number] for number in _order(known)]
+
+
+def _order(problems: Sequence[Problem]) -> list[int]:
+    """Return the numbers of the problems in the order of `in_order`."""
+    files: dict[str, int] = {}
+    places = []
+    for problem in problems:
+        found = _LINE.match(problem.where)
+        file, line = (found[1], int(found[2])) if found else (problem.where, 0)
+        places.append((files.setdefault(file, len(files)), line))
+    return sorted(range(len(problems)), key=places.__getitem__)
+
+
 EACH, MOST = 5, 20
 """Most problems of one kind that are reported, and most kinds."""
 
 
 def few_of_each(problems: Sequence[Problem], each: int = EACH, most: int = MOST) -> list[Problem]:
-    """Return the first problems of each kind, and after each kind the number of omitted ones.
+    """Return the first problems of each kind, `in_order`, and after the last of a kind the number of omitted ones.
 
     Problems are of one kind if they are in the same file and differ only by numbers and quoted names.
     """
     kinds: dict[tuple[str, str], list[Problem]] = {}
-    for problem in problems:
+    for problem in in_order(problems):
         file = re.sub(r":[0-9]+$", "", problem.where)
         kinds.setdefault((file, re.sub(r"'[^']*'|[0-9]+", "*", problem.what)), []).append(problem)
-    reported: list[Problem] = []
+    first: list[Problem] = []
+    omitted: dict[int, Problem] = {}
     for (file, _), alike in list(kinds.items())[:most]:
-        reported += alike[:each]
+        first += alike[:each]
         if len(alike) > each:
-            reported.append(Problem(file, f"{len(alike) - each:,} more of this kind ({len(alike):,} in all)"))
+            omitted[len(first) - 1] = Problem(file, f"{len(alike) - each:,} more of this kind ({len(alike):,} in all)")
+    reported = [one for number in _order(first) for one in (first[number], omitted.get(number)) if one is not None]
     rest = sum(len(alike) for alike in list(kinds.values())[most:])
     if rest:
         reported.append(

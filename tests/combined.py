@@ -214,3 +214,17 @@ def with_settings(**changes: Any) -> Outcome:
         "ledger": (),
     }
     return normal(**values | changes)
+
+
+def many(copies: int = 5) -> Outcome:
+    """As `with_settings`, with more trainings of both kinds, some of whose names are long."""
+    base = with_settings()
+    copied = ("retriever", "staged")
+    names = {f"{name}-copy{number * '-of-a-copy'}": name for number in range(copies) for name in copied}
+
+    def with_copies(rows: Any, field: str) -> tuple[Any, ...]:
+        by_name = {name: [row for row in rows if getattr(row, field) == name] for name in copied}
+        return (*rows, *(row.model_copy(update={field: new}) for new, name in names.items() for row in by_name[name]))
+
+    rows = {"systems": "name", "summaries": "system", "comparisons": "system"}
+    return base.model_copy(update={name: with_copies(getattr(base, name), field) for name, field in rows.items()})

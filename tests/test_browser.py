@@ -295,6 +295,23 @@ def test_a_leaderboard_sorts_tells_its_history_and_asks_nothing(opened: OPEN, bo
     assert requests_of(driver) == []
 
 
+def test_a_board_fits_a_small_screen_and_keeps_its_names_in_view_on_a_phone(opened: OPEN) -> None:
+    names = ("retriever-bm25-mixed-late-interaction-generator", "bm25-mixed-late-interaction-generator", "untuned")
+    rows = [
+        row.model_copy(update={"label": name, "tunes": ("retriever", "generator")})
+        for row, name in zip(ranked.a_board().rows, names, strict=True)
+    ]
+    driver = opened(render_page([ranked.a_board(rows=tuple(rows))]), "")
+    box = "const box = document.querySelector('.board').closest('.scroll'); "
+    driver.set_window_size(1280, 900)
+    assert driver.execute_script(f"{box} return box.scrollWidth <= box.clientWidth")
+    driver.set_window_size(500, 900)
+    driver.execute_script(f"{box} box.scrollLeft = 300")
+    name = "document.querySelector('.board tbody th').getBoundingClientRect().left"
+    assert driver.execute_script(f"{box} return {name} >= box.getBoundingClientRect().left - 1")
+    driver.set_window_size(1400, 1000)
+
+
 def test_a_hostile_leaderboard_executes_nothing_and_breaks_no_layout(opened: OPEN) -> None:
     attack = " ".join(explored.ATTACKS)
     rows = tuple(row.model_copy(update={"label": attack}) for row in ranked.a_board().rows)

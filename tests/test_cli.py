@@ -248,7 +248,10 @@ def test_plan_says_what_there_is_to_do(leave: Leave) -> None:
     calls = json.loads(leave("plan", "pocket", "--json")[1])["calls"]
     summary = " ".join(out.split())
     assert f"stage calls {len(calls)}: 0 in the cache, {len(calls)} to compute" in summary
-    assert "retriever (seed 0) tunes retriever judged (seed 0) tunes retriever" in summary
+    assert "2 candidates, seed 0" in summary
+    assert "retriever tunes retriever judged tunes retriever" in summary
+    assert "diagnosis not part of the run; harness diagnose takes about" in summary
+    assert json.loads(leave("plan", "pocket", "--json")[1])["diagnosis_seconds"] > 0
     assert "retrieve dev with untuned" not in out
     assert "Every stage call: harness plan pocket -v" in summary
     whole = leave("plan", "pocket", "-v")[1]
@@ -297,9 +300,12 @@ def test_doctor_finds_what_run_would_refuse(leave: Leave, monkeypatch: pytest.Mo
     text = (builtin.folder("suites") / "pocket" / "suite.yaml").read_text(encoding="utf-8")
     text = text.replace("embedded:all-minilm-l6-v2", "embedded:all-minilm") + "device: cuda\n"
     (tmp_path / "suite.yaml").write_text(text, encoding="utf-8")
+    lines = text.splitlines()
+    model = next(number for number, line in enumerate(lines, start=1) if "embedded:all-minilm" in line)
+    unknown = "no embedded model 'embedded:all-minilm'; did you mean 'all-minilm-l6-v2'?"
     problems = (
-        "device: 'cuda' is asked for and no CUDA device is found; use device: auto",
-        "pipeline.retriever.model: no embedded model 'embedded:all-minilm'; did you mean 'all-minilm-l6-v2'?",
+        f"suite.yaml:{model}: pipeline.retriever.model: {unknown}",
+        f"suite.yaml:{len(lines)}: device: 'cuda' is asked for and no CUDA device is found; use device: auto",
     )
     code, out, _ = leave("doctor", "suite.yaml")
     assert code == 2
@@ -307,12 +313,11 @@ def test_doctor_finds_what_run_would_refuse(leave: Leave, monkeypatch: pytest.Mo
         assert re.search(rf"^ *error +{re.escape(problem)}", out, re.MULTILINE)
     assert re.search(r"^2 errors, \d+ notes?\.$", out, re.MULTILINE)
     assert out.startswith("To fix first\n")
-    assert out.index(problems[1]) < out.index("Machine\n")
+    assert out.index(problems[0]) < out.index(problems[1]) < out.index("Machine\n")
     for command in ("run", "plan"):
         code, _, error = leave(command, "suite.yaml")
         assert code == 2
-        for problem in problems:
-            assert f"error: {problem}\n" in error
+        assert error.splitlines()[-2:] == [f"error: {problem}" for problem in problems]
     assert not (tmp_path / ".harness").exists()
 
 

@@ -165,8 +165,8 @@ def test_what_cannot_be_read_is_named_with_file_and_line(tmp_path: Path) -> None
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     assert problems_of(tmp_path) == [
-        "corpus.jsonl: cannot be read (No such file or directory); give a readable file",
-        "queries.jsonl: cannot be read (No such file or directory); give a readable file",
+        f"corpus.jsonl: no such file; write it, or run 'harness ingest DOCUMENTS {tmp_path}' to make it from documents",
+        f"queries.jsonl: no such file; write it, or run 'harness testset {tmp_path}' to have questions written",
         "qrels: no judgements; add qrels/test.tsv",
     ]
 

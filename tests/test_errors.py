@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness import errors
-from harness.errors import ConfigError, DataError, HarnessError, Problem, nearest
+from harness.errors import ConfigError, DataError, HarnessError, Problem, few_of_each, in_order, nearest
 
 CODES = {
     "ConfigError": 2,
@@ -55,3 +55,21 @@ def test_the_nearest_right_name() -> None:
     assert nearest("tst", ["test", "dev"], "score") == "score 'test'?"
     assert nearest("xyz", ["tune", "pairs", "tune"]) == "known here: pairs, tune"
     assert nearest("xyz", []) == ""
+
+
+def test_problems_of_a_file_are_in_the_order_of_its_lines() -> None:
+    """Files stay in the order in which they come; what is about a file as a whole is before its lines."""
+    given = ["b.jsonl:10", "a.yaml:7: seeds", "b.jsonl:9", "", "a.yaml:3: name", "b.jsonl", "qrels"]
+    ordered = ["b.jsonl", "b.jsonl:9", "b.jsonl:10", "a.yaml:3: name", "a.yaml:7: seeds", "", "qrels"]
+    problems = [Problem(where, "wrong") for where in given]
+    assert [problem.where for problem in in_order(problems)] == ordered
+
+
+def test_the_count_of_a_kind_follows_its_last_line() -> None:
+    problems = [Problem(f"a.jsonl:{line}", "no text") for line in (9, 5, 1)] + [Problem("a.jsonl:4", "no id")]
+    assert list(map(str, few_of_each(problems, each=2))) == [
+        "a.jsonl:1: no text",
+        "a.jsonl:4: no id",
+        "a.jsonl:5: no text",
+        "a.jsonl: 1 more of this kind (3 in all)",
+    ]

@@ -93,7 +93,8 @@ def test_a_merge_that_predicts_otherwise_is_refused(trial: Trial, monkeypatch: p
 
     monkeypatch.setattr(merging, "_predicted", other)
     problem = said(trial, wanted(["merged"]))
-    assert re.match(r"--format merged: predicts another token than the tuned one at 100.0% of \d+ positions; ", problem)
+    told = r"--format merged: predicts another token than the tuned one at 100.0 % of \d+ positions; "
+    assert re.match(told, problem)
 
 
 # ---- what is refused before any work

@@ -189,7 +189,9 @@ def test_a_suite_is_refused_before_any_work_with_every_extra_that_it_needs(monke
     hide(monkeypatch, "torch", "trl", "ragas")
     with pytest.raises(ModelMissing) as caught:
         requirements.check(pocket.suite({"measures": ["ndcg@10", "exact_match"]}))
-    assert [str(problem) for problem in caught.value.problems] == [
+    said = [str(problem).partition(": ") for problem in caught.value.problems]
+    assert all(where.startswith("suite.yaml:") for where, _, _ in said)
+    assert [rest for _, _, rest in said] == [
         "pipeline.retriever.model: a model that runs on this machine needs torch and 1 more, which are not "
         "installed; run: pip install 'rag-tuning-harness[local]'",
         "measures: exact_match needs ragas, which is not installed; run: pip install 'rag-tuning-harness[ragas]'",

@@ -187,7 +187,7 @@ def test_failures_over_the_limit_are_incomplete() -> None:
 def test_a_new_system_that_failed_is_no_new_system() -> None:
     found = gated(column([None, *BASE[1:]]))
     assert (only(found).verdict, found.exit_code) == ("failed", 3)
-    assert "1 of 120 queries have no value (limit 0.0%)" in sentence(only(found))
+    assert "1 of 120 queries have no value (limit 0.0 %)" in sentence(only(found))
 
 
 OTHER = {"identities": {"ndcg@10": "other", "utility": "id of utility"}}

@@ -66,7 +66,7 @@ def check_story(out: str) -> None:
     assert len(parts) == 5
     assert re.search(r"^Gate of story passed: \d new\.$", parts[0], re.MULTILINE)
     assert re.search(r"^Gate of story passed: \d equivalent\.$", parts[1], re.MULTILINE)
-    assert "Gate of story failed: tuned (seed 0) (ndcg@10: regressed)." in parts[2]
+    assert "Gate of story failed: tuned (ndcg@10: regressed)." in parts[2]
     assert "measured differently from the accepted scores: the corpus (60 documents accepted, now 61)" in parts[3]
     assert re.search(r"^Gate of story passed: \d equivalent\.$", parts[3], re.MULTILINE)
     assert re.search(r"^Gate of story passed: \d new\.$", parts[4], re.MULTILINE)

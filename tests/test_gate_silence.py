@@ -45,8 +45,8 @@ def test_a_system_that_crashed_is_incomplete_whether_it_was_accepted_or_not(acce
     left(project, "untuned", "written", systems=(judged.info("untuned"), judged.info("written"), broken))
     code, out, _ = project.gate()
     assert code == 3
-    assert out.startswith("Gate of toy is incomplete: judged (seed 0) (ndcg@10: failed).")
-    assert "judged (seed 0) failed on ndcg@10: tune_retriever: out of memory." in out
+    assert out.startswith("Gate of toy is incomplete: judged (ndcg@10: failed).")
+    assert "judged failed on ndcg@10: tune_retriever: out of memory." in out
     assert "To accept this outcome" not in out
     assert project.accept()[0] == 3
 
@@ -71,8 +71,7 @@ def test_what_a_suite_names_and_an_outcome_lacks_is_missing_and_not_accepted(
     left(project, *({"bm25", "untuned", "written", "judged"} - {lacking}))
     code, out, _ = project.gate()
     assert code == 1
-    label = "bm25" if lacking == "bm25" else "judged (seed 0)"
-    assert out.startswith(f"Gate of toy failed: {label} (ndcg@10: missing).")
+    assert out.startswith(f"Gate of toy failed: {lacking} (ndcg@10: missing).")
     assert "in the suite, but not in this outcome; run the suite again." in out
     assert "To accept this outcome" not in out
     code, _, error = project.accept()
@@ -89,7 +88,7 @@ def test_scores_that_were_lost_are_missing(project: Project) -> None:  # noqa: F
     judged.write_outcome(project.suite_file, project.store, judged.rows_of(values))
     code, out, _ = project.gate()
     assert code == 1
-    assert "written (seed 0) is missing on ndcg@10: in this outcome, but without scores" in out
+    assert "written is missing on ndcg@10: in this outcome, but without scores" in out
 
 
 # ---- what was not read

@@ -118,7 +118,7 @@ def test_a_search_stops_candidates_on_dev_and_keeps_them_in_the_table(halved: Ha
         assert row.kept == (row.rank <= (2 if row.round == 1 else 1))
         if not row.kept:
             assert f"retriever.train_share={row.share:g}" in systems[row.candidate].training
-            assert f"{row.share:.0%} of its training data" in systems[row.candidate].stopped
+            assert f"{100 * row.share:.0f} % of its training data" in systems[row.candidate].stopped
     # In the family and in the table, with scores of their own and no verdict on what they would have become.
     gains = [row for row in outcome.comparisons if row.family == "gain"]
     assert {row.system for row in gains} == set(systems) - {"untuned"}
@@ -136,7 +136,7 @@ def test_a_search_stops_candidates_on_dev_and_keeps_them_in_the_table(halved: Ha
     assert done.calls_made >= len(trained)
     text = (done.folder / "report.md").read_text(encoding="utf-8")
     assert "Which candidates were trained to the end?" in text
-    assert "stopped after 25% of its training data: 4th of 4 on dev, ndcg@10" in text
+    assert "stopped after 25 % of its training data: 4th of 4 on dev, ndcg@10" in text
     again = benchmark.run(halved.suite, halved.store, executor=smallsuite.Here())
     assert again.calls_made == 0
     assert [row.model_dump() for row in again.outcome.rounds] == [row.model_dump() for row in outcome.rounds]
@@ -234,7 +234,8 @@ def test_a_plan_says_how_many_are_trained(tmp_path: Path, leave: Leave) -> None:
     suite = searched(tmp_path)
     _, told, _ = leave("plan", str(suite), "--store", str(tmp_path / "store"))
     said = " ".join(told.split())
-    assert re.search(r"Halving trains 4 with 25%, 2 with 50%, 1 with 100% of the training data, in about \S+ \w+", said)
+    rounds = "4 with 25 %, 2 with 50 %, 1 with 100 %"
+    assert re.search(rf"Halving trains {rounds} of the training data, in about \S+ \w+", said)
 
 
 def test_a_round_searches_a_pool_and_trains_on_all_passages(tmp_path: Path) -> None:

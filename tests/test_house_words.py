@@ -73,3 +73,10 @@ def test_no_word_or_sentence_of_the_house_comes_back(path: Path) -> None:
             assert match is None, f"{name}: {match[0]!r}; write {better!r}"
     for sentence in SENTENCES:
         assert sentence.lower() not in text.lower(), f"{name}: {sentence!r}"
+
+
+def test_shares_are_written_in_one_way() -> None:
+    """``57 %``, as `text.decimals.percent` writes it."""
+    other = re.compile(r"\.\d%\}|\b\d+% (?=of|simultaneous|are|is)")
+    found = {path.name: other.findall(path.read_text(encoding="utf-8")) for path in pages()}
+    assert {name: hits for name, hits in found.items() if hits} == {}

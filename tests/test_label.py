@@ -126,7 +126,7 @@ def test_what_a_model_says_is_the_label_and_failures_are_counted(
 def test_more_failures_than_the_limit_end_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     judged(monkeypatch, RelevanceLabel(0.7, "", "", ""), RelevanceLabel(None, "", "", "no JSON"))
     labelled(tmp_path / "some", by="llm", failure_limit=0.5)
-    with pytest.raises(ValueError, match=r"3 of 7 labels could not be read, more than failure_limit 40%.*no JSON"):
+    with pytest.raises(ValueError, match=r"3 of 7 labels could not be read, more than failure_limit 40 %.*no JSON"):
         labelled(tmp_path / "more", by="llm", failure_limit=0.4)
 
 

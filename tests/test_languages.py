@@ -238,7 +238,7 @@ def test_an_uncertain_and_a_mixed_corpus_are_told() -> None:
     (told,) = remarks.read_as(of("KX-100", "SR-7 42"))
     assert told.startswith("The language of the corpus is uncertain (no document shows its language)")
     (told,) = remarks.read_as(of(*(note.text for code in ("zh", "de") for note in WORKSHOPS[code].notes)))
-    assert told.startswith("The corpus is read as German (de) and Chinese (zh) (50% de, 50% zh)")
+    assert told.startswith("The corpus is read as German (de) and Chinese (zh) (50 % de, 50 % zh)")
 
 
 @pytest.mark.parametrize(("empty", "told"), [(0, False), (6, False), (7, True), (12, True)])

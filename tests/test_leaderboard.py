@@ -48,8 +48,8 @@ def row_of(text: str, system: str) -> list[str]:
 def test_a_clear_winner_is_called_first(tmp_path: Path) -> None:
     invented.put(tmp_path, invented.normal(), MEANS)
     text = text_of(tmp_path, tmp_path / "out")
-    assert "retriever (seed 0) is first: it is significantly better than every other system." in text
-    assert row_of(text, "retriever (seed 0)")[0] == "1"
+    assert "retriever is first: it is significantly better than every other system." in text
+    assert row_of(text, "retriever")[0] == "1"
     assert row_of(text, "bm25")[0] == "6"
     assert row_of(text, "untuned")[0] == "2\N{EN DASH}5"
     assert f"{invented.QUERIES_PUT} queries in 40 groups" in text
@@ -67,7 +67,7 @@ def test_noise_makes_a_top_group(tmp_path: Path) -> None:
 def test_a_system_with_a_failed_score_is_named_and_not_ranked(tmp_path: Path) -> None:
     invented.put(tmp_path, invented.normal(), MEANS, failed="retriever")
     text = text_of(tmp_path, tmp_path / "out")
-    assert "Not ranked, because scores failed: retriever (seed 0)." in text
+    assert "Not ranked, because scores failed: retriever." in text
 
 
 def test_history_shows_only_what_measured_the_same_and_marks_another_recipe(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_history_shows_only_what_measured_the_same_and_marks_another_recipe(tmp_
     assert "2026-11-18" not in history
     marked = [line for line in history.splitlines() if "\\*" in line and line.startswith("| ")]
     assert len(marked) == 1
-    assert changed.label in marked[0]
+    assert changed.name in marked[0]
 
 
 def test_an_outcome_that_cannot_be_read_is_left_out_and_said_to_be(
@@ -122,7 +122,7 @@ def test_scores_that_cannot_be_read_are_told_and_leave_their_suite_out(
 def test_measures_come_in_the_order_of_the_suite_and_a_gain_with_its_interval(tmp_path: Path) -> None:
     invented.put(tmp_path, invented.normal(), MEANS)
     text = text_of(tmp_path, tmp_path / "out")
-    assert row_of(text, "retriever (seed 0)")[4] == "+0.041 [+0.012, +0.070] improved"
+    assert row_of(text, "retriever")[4] == "+0.041 [+0.012, +0.070] improved"
     assert row_of(text, "untuned")[4] == "baseline"
     gains = invented.normal().comparisons
     made = invented.normal(comparisons=gains[::-1])

@@ -134,7 +134,7 @@ def test_failures_are_those_of_stats() -> None:
     real, best = by_query([None] + [0.5] * 19), by_query([0.9] * 19 + [None])
     strict = one("oracle-context", F1, real, best)
     assert (strict.low, strict.high, strict.n_queries) == (None, None, 18)
-    assert strict.reason == "2 of 20 queries have no value on both sides (limit 0.0%)"
+    assert strict.reason == "2 of 20 queries have no value on both sides (limit 0.0 %)"
     lenient = one("oracle-generator", F1, real, best, failure_limit=0.2)
     assert (lenient.real, lenient.best) == pytest.approx((0.5, 0.9))
     assert lenient.difference == pytest.approx(0.4)

@@ -152,3 +152,22 @@ def test_a_terminal_shows_all_that_runs_and_the_time_left_of_the_whole() -> None
 
 def test_a_log_shows_no_bars() -> None:
     assert shown(terminal=False) == ""
+
+
+def test_a_line_of_a_log_says_how_many_calls_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is none of the calls, such as a latency probe afterwards, has no number; an interrupted call is not done."""
+    monkeypatch.setattr("harness.report.render.progress.WORTH_A_LINE", 0.0)
+    steps = Steps(Console(file=(file := io.StringIO()), width=80))
+    steps.rest(None, 8, 57)
+    for label in ("index for bm25", "answer as bm25"):
+        with steps(label):
+            pass
+    with pytest.raises(KeyboardInterrupt), steps("mine (judged pairs)"):
+        raise KeyboardInterrupt
+    steps.rest(0.0, 57, 57)
+    with steps("probe dense"):
+        pass
+    lines = file.getvalue().splitlines()
+    starts = [" 9/57 index for bm25", "10/57 answer as bm25", "10/57 mine (judged pairs)", "probe dense"]
+    assert [line.startswith(start) for line, start in zip(lines, starts, strict=True)] == [True] * 4
+    assert max(map(len, lines)) <= 80

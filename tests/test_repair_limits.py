@@ -82,7 +82,7 @@ def test_more_repairs_than_allowed_are_refused(tmp_path: Path) -> None:
     (problem,) = refused(tmp_path)
     assert problem == (
         "qrels/test.tsv:3: 'gone' of query 'q1': 3 of 4: relevant judgements name documents that are not in the "
-        "corpus, more than dataset.repairs.share allows (50%); check that the files belong together, or raise "
+        "corpus, more than dataset.repairs.share allows (50 %); check that the files belong together, or raise "
         "dataset.repairs"
     )
     assert counts(load(tmp_path, share=0.75)) == {"absent-document": 3}

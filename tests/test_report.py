@@ -132,7 +132,7 @@ def test_best_is_never_a_bound_nor_a_mean_with_failures() -> None:
     table = quality(view(outcomes.failed_candidate()))
     best = {row[0].text: [fmt.cell_text(cell) for cell in row if cell.tone == "best"] for row in table.rows}
     assert best["oracle-context"] == best["closed-book"] == best["few-shot"] == []
-    assert best["retriever (seed 0)"] == ["0.601", "0.943", "0.563", "0.167", "0.247", "0.438", "-0.250"]
+    assert best["retriever"] == ["0.601", "0.943", "0.563", "0.167", "0.247", "0.438", "-0.250"]
 
 
 def test_every_measure_outside_the_gates_is_marked_exploratory() -> None:
@@ -172,6 +172,24 @@ def test_several_seeds_are_still_checkpoints(seeds: int, said: str) -> None:
     assert said in text
 
 
+@pytest.mark.parametrize(("cost", "said"), [(1.0, "-1"), (0.25, "-0.25")])
+def test_the_lowest_utility_is_explained(cost: float, said: str) -> None:
+    """A column of -1 looks broken to who does not know the measure."""
+    base = outcomes.normal()
+    rows = [
+        row.model_copy(update={"mean": -cost})
+        if row.measure == "utility" and row.system in ("bm25", "retriever") else row
+        for row in base.summaries
+    ]  # fmt: skip
+    rule = {"right": "token_f1", "threshold": 0.5, "wrong_cost": cost}
+    table = quality(view(base.model_copy(update={"summaries": tuple(rows), "spec": {**base.spec, "utility": rule}})))
+    assert table.notes[-1] == (
+        "utility is 1 for a right answer (token_f1 of 0.5 or more) or a right abstention, 0 for another abstention and "
+        f"{said} for a wrong answer. {said} means that every answer was wrong: bm25 and retriever."
+    )
+    assert not any("utility is 1" in note for note in quality(view(base)).notes)
+
+
 def test_many_candidates_are_counted_not_recited() -> None:
     seeds = range(9)
     outcome = outcomes.normal(
@@ -180,9 +198,19 @@ def test_many_candidates_are_counted_not_recited() -> None:
         comparisons=tuple(row for seed in seeds for row in outcomes.gains("retriever", seed)),
     )
     assert by_candidate(view(outcome)) == (
-        "ndcg@10: of 9 candidates with their seeds, 9 improved.",
-        "utility: of 9 candidates with their seeds, 9 inconclusive.",
+        "ndcg@10: of 9 candidates with their seeds, 9 improved (retriever (seed 0) most, +0.041 [+0.012, +0.070]).",
+        "utility: of 9 candidates with their seeds, 9 inconclusive (retriever (seed 0), retriever (seed 1), "
+        "retriever (seed 2) and 6 more).",
     )
+
+
+def test_a_terminal_shows_tables_of_many_candidates_that_others_sum_up_only_if_asked() -> None:
+    folded = ("What each candidate changes", "Gain over late-interaction, the best without training")
+    told = on_terminal(combined.many(), 80)
+    assert f"With -v also: {'; '.join(folded)}." in " ".join(told.split())
+    assert not any(title in told.splitlines() for title in folded)
+    for whole in (on_terminal(combined.many(), 80, verbose=True), on_terminal(combined.with_settings(), 80)):
+        assert all(title in whole.splitlines() for title in folded)
 
 
 def test_equivalence_and_regression_are_told_as_such() -> None:
@@ -190,7 +218,7 @@ def test_equivalence_and_regression_are_told_as_such() -> None:
     worse = gain.model_copy(update={"difference": -0.03, "low": -0.05, "high": -0.01, "verdict": "regressed"})
     same = gain.model_copy(update={"difference": 0.001, "low": -0.004, "high": 0.006, "verdict": "equivalent"})
     told = [by_candidate(view(outcomes.normal(comparisons=(row,))))[0] for row in (worse, same)]
-    assert told[0].startswith("retriever (seed 0): ndcg@10 regressed by -0.030 [-0.050, -0.010] against untuned on 246")
+    assert told[0].startswith("retriever: ndcg@10 regressed by -0.030 [-0.050, -0.010] against untuned on 246")
     assert "ndcg@10 is equivalent to untuned: +0.001 [-0.004, +0.006], within the margin of 0.010," in told[1]
 
 
@@ -198,7 +226,7 @@ def test_what_fails_a_gate_is_in_the_headline() -> None:
     told = by_candidate(view(outcomes.normal(comparisons=outcomes.regressions())))
     assert told[1:] == (
         "Against the accepted scores, by system and gated measure: 1 regressed and 1 missing.",
-        "retriever (seed 0): regressed on ndcg@10 by -0.031 [-0.052, -0.010].",
+        "retriever: regressed on ndcg@10 by -0.031 [-0.052, -0.010].",
         "distilled (seed 0): missing on ndcg@10 (absent).",
     )
 
@@ -232,7 +260,7 @@ def test_a_no_op_is_told_by_what_is_identical(changes: dict[str, str], tunes: tu
         for row in base.systems
     )
     told = by_candidate(view(base.model_copy(update={"systems": systems})))[0]
-    assert told.startswith(f"retriever (seed 0) is a no-op: its {said} It took")
+    assert told.startswith(f"retriever is a no-op: its {said} It took")
 
 
 def test_identical_answers_or_weights_are_no_no_op_where_a_gain_was_measured() -> None:
@@ -244,7 +272,7 @@ def test_identical_answers_or_weights_are_no_no_op_where_a_gain_was_measured() -
     assert "Its answers are identical to those of untuned." in told
     assert "Its weights are identical to those of the retriever of other (seed 0). It took" in told
     shown = on_terminal(outcomes.normal(systems=systems), 120)
-    assert "retriever (seed 0): identical answers to untuned;" in shown
+    assert "retriever: identical answers to untuned;" in shown
     reference = outcomes.system("few-shot", same_answers_as="untuned")
     systems = tuple(reference if row.name == "few-shot" else row for row in base.systems)
     assert "few-shot: identical answers to untuned." in warnings(view(outcomes.normal(systems=systems)))

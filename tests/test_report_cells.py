@@ -80,3 +80,17 @@ def test_a_table_breaks_no_name_however_long_it_is(length: int, width: int) -> N
     assert max(map(len, lines)) <= width
     assert sum(name in line for line in lines) >= 1
     assert {"0.500", "0.250"} <= set(file.getvalue().replace(";", "").split())
+
+
+def test_a_long_name_stands_above_its_row_and_the_others_beside_theirs() -> None:
+    names = ["short", "n" * 41, "m" * 48, "other"]
+    gain = difference(0.124, 0.033, 0.216, "inconclusive")
+    rows = tuple((Cell(name), gain) for name in names)
+    table = Table("Gains", (*left("system"), Column("ndcg@10", "left")), rows, upper=2)
+    console = Console(file=(file := io.StringIO()), width=80, force_terminal=False, color_system=None)
+    print_table(table, console)
+    lines = [line.rstrip() for line in file.getvalue().splitlines() if line.strip()][3:]
+    beside = "+0.124 [+0.033, +0.216] inconclusive"
+    assert [" ".join(line.split()) for line in lines] == [
+        f"short {beside}", names[1], beside, names[2], beside, f"other {beside}",
+    ]  # fmt: skip

@@ -103,7 +103,7 @@ def test_the_page_shows_every_word_of_the_aftermath(page: str) -> None:
 
 def test_a_winner_on_average_that_loses_a_slice_is_said_so_at_once() -> None:
     said = (
-        "On ndcg@10, retriever (seed 0) improved on average (+0.040), but regressed on the slice query kind: keyword "
+        "On ndcg@10, retriever improved on average (+0.040), but regressed on the slice query kind: keyword "
         "(-0.061 [-0.102, -0.021] on 58 queries)."
     )
     made = contents(built.outcome())
@@ -118,7 +118,7 @@ def test_a_winner_on_average_that_loses_a_slice_is_said_so_at_once() -> None:
 def test_a_loser_on_average_is_not_said_to_win() -> None:
     lost = tuple(row.model_copy(update={"verdict": "inconclusive"}) for row in built.outcome().comparisons)
     (said, *_) = contents(built.outcome(comparisons=lost)).cautions
-    assert said.startswith("On ndcg@10, retriever (seed 0) regressed on the slice query kind: keyword")
+    assert said.startswith("On ndcg@10, retriever regressed on the slice query kind: keyword")
 
 
 def test_where_no_slice_tells_anything_there_is_no_first_table() -> None:
@@ -143,7 +143,7 @@ def test_many_losses_are_named_and_counted() -> None:
 def test_what_is_forgotten_is_said_and_what_is_not_claims_no_more_than_it_may() -> None:
     (section,) = (one for one in contents(built.outcome()).after if one.slug == "forgetting")
     assert section.sentences == (
-        "retriever (seed 0) regressed on other data: ndcg@10 on scifact (test) changed by -0.049 [-0.081, -0.017].",
+        "retriever regressed on other data: ndcg@10 on scifact (test) changed by -0.049 [-0.081, -0.017].",
     )
     kept = built.outcome(forgotten=built.forgotten()[1:])
     (section,) = (one for one in contents(kept).after if one.slug == "forgetting")
@@ -156,12 +156,12 @@ def test_predictions_stand_in_the_order_of_the_advice() -> None:
     assert [fmt.cell_text(row[0]) for row in ndcg.rows] == ["1", "2", "5, against", *4 * [decimals.NONE]]
     assert ndcg.title.endswith("ndcg@10")
     assert [fmt.cell_text(cell) for cell in utility.rows[0]] == [
-        "1", "generator (seed 0)", "about +0.859", "+0.142 [+0.056, +0.227] improved", "The advice held.",
+        "1", "generator", "about +0.859", "+0.142 [+0.056, +0.227] improved", "The advice held.",
     ]  # fmt: skip
     assert "Predicted on the split dev, gained on test." in ndcg.caption
     assert utility.caption == ""
     assert [fmt.cell_text(cell) for cell in costs.rows[0]] == [
-        "generator (seed 0)", "39 min 17 s ($0.033)", "39 min 44 s ($0.033)",
+        "generator", "39 min 17 s ($0.033)", "39 min 44 s ($0.033)",
     ]  # fmt: skip
 
 
@@ -179,10 +179,10 @@ def test_returns_say_who_is_beaten_by_whom() -> None:
     (section,) = (one for one in contents(built.outcome()).after if one.slug == "roi")
     ndcg, _ = section.tables
     fronts = {fmt.cell_text(row[0]): fmt.cell_text(row[-1]) for row in ndcg.rows}
-    assert fronts["retriever (seed 0)"] == "yes"
-    assert fronts["reranker-generator (seed 0)"] == "dominated by retriever (seed 0) and generator (seed 0)"
-    assert section.sentences[0].startswith("ndcg@10: on the Pareto front are retriever (seed 0), reranker (seed 0)")
-    assert ndcg.notes[-1].startswith("It adds no latency: retriever (seed 0), generator (seed 0) and")
+    assert fronts["retriever"] == "yes"
+    assert fronts["reranker-generator"] == "dominated by retriever and generator"
+    assert section.sentences[0].startswith("ndcg@10: on the Pareto front are retriever, reranker")
+    assert ndcg.notes[-1].startswith("It adds no latency: retriever, generator and")
 
 
 def test_hostile_names_of_slices_and_data_become_no_element(page: str) -> None:

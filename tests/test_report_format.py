@@ -26,7 +26,7 @@ from harness.text import decimals
     ],
 )
 def test_percent(value: float | None, text: str) -> None:
-    assert fmt.percent(value) == text
+    assert decimals.percent(value) == text
 
 
 @pytest.mark.parametrize(

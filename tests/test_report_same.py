@@ -2,6 +2,7 @@
 
 `values.json` was written by that version (see `renderings`). The wording may differ, a number may not. One was changed
 by hand: a bound just below zero, beside the verdict `regressed`, was shown as `+0.000` and is now `<0`.
+That version wrote the one seed, 0, behind every name, also behind those of other systems at the end of a row.
 """
 
 from __future__ import annotations
@@ -24,8 +25,17 @@ each_outcome = pytest.mark.parametrize("folder", STORED, ids=lambda folder: fold
 
 
 def golden(folder: Path) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = json.loads((folder / "values.json").read_text(encoding="utf-8"))
-    return {"rows": [tuple(row) for row in found["rows"]], "differences": found["differences"]}
+    text = (folder / "values.json").read_text(encoding="utf-8").replace(" (seed 0)", "")
+    found: dict[str, list[Any]] = json.loads(text)
+    return {"rows": [without_seeds(row) for row in found["rows"]], "differences": found["differences"]}
+
+
+def without_seeds(value: Any) -> Any:
+    """Return a row without the zeros at its end; a difference as it is."""
+    if isinstance(value, str):
+        return value
+    last = next((place for place in range(len(value), 0, -1) if value[place - 1] != "0"), 0)
+    return tuple(value[:last])
 
 
 @each_outcome
@@ -34,7 +44,8 @@ def test_every_rendering_shows_the_values_of_the_earlier_version(folder: Path) -
     assert len(before["rows"]) > 50
     for name, now in renderings.values_of(folder / "outcome.json").items():
         for key, values in before.items():
-            assert [value for value in values if value not in set(now[key])] == [], (name, key)
+            shown = set(map(without_seeds, now[key]))
+            assert [value for value in values if value not in shown] == [], (name, key)
 
 
 @each_outcome
@@ -58,8 +69,13 @@ def test_a_changed_number_is_noticed(folder: Path, tmp_path: Path) -> None:
         (tmp_path / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
         row[field] = kept
         now = renderings.values_of(tmp_path / "outcome.json")
-        assert all(set(golden(folder)["rows"]) - set(values["rows"]) for values in now.values()), field
+        assert all(lost(folder, values) for values in now.values()), field
     gain["verdict"] = "improved" if gain["verdict"] != "improved" else "equivalent"
     (tmp_path / "outcome.json").write_text(json.dumps(outcome), encoding="utf-8")
     now = renderings.values_of(tmp_path / "outcome.json")
-    assert all(set(golden(folder)["rows"]) - set(values["rows"]) for values in now.values())
+    assert all(lost(folder, values) for values in now.values())
+
+
+def lost(folder: Path, values: dict[str, Any]) -> set[Any]:
+    """Return the rows of the earlier version that are not shown."""
+    return set(golden(folder)["rows"]) - set(map(without_seeds, values["rows"]))

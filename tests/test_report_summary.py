@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from typing import Any
 
 import combined
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.report.content.candidates import by_candidate
 from harness.report.content.subjects import Subject, unimproved
 from harness.report.content.summary import summarise
 from harness.report.view import view
@@ -22,7 +25,7 @@ from harness.values.gains import BestUntrained
 def test_the_answer_names_what_paid_its_cost_and_what_it_holds_for() -> None:
     said = summarise(view(outcomes.normal()))
     assert said.tone == "improved"
-    assert said.first == "Tuning the retriever paid: retriever (seed 0) improved ndcg@10 by +0.041 [+0.012, +0.070]."
+    assert said.first == "Tuning the retriever paid: retriever improved ndcg@10 by +0.041 [+0.012, +0.070]."
     assert "14 min 05 s" in said.rest[0]
     assert "these checkpoints, not about their recipes" in said.rest[-1]
 
@@ -61,7 +64,7 @@ def test_several_that_paid_are_counted_and_not_ranked_as_tested() -> None:
         for row in base.comparisons
     ]
     said = summarise(view(base.model_copy(update={"comparisons": tuple(rows)})))
-    start = "2 of 2 candidates improved on untuned, retriever-judged (seed 0) most: ndcg@10 by +0.100"
+    start = "2 of 2 candidates improved on untuned, retriever-judged most: ndcg@10 by +0.100"
     assert said.first.startswith(start)
     assert any("not tested against each other" in line for line in said.rest)
     # What nobody has to tune and gained more stands in the same sentence.
@@ -109,10 +112,10 @@ EQUAL = {"difference": 0.001, "low": -0.004, "high": 0.006, "verdict": "equivale
 
 def test_the_answer_names_the_best_setting_and_what_improves_on_it() -> None:
     said = summarise(view(combined.with_settings()))
-    assert said.first.startswith("3 of 3 candidates improved on untuned, staged (seed 0) most: ndcg@10 by +0.120")
+    assert said.first.startswith("3 of 3 candidates improved on untuned, staged most: ndcg@10 by +0.120")
     best = "The best system without training, chosen on dev, is late-interaction (ndcg@10 +0.088 [+0.061, +0.116] "
     assert any(line.startswith(best) for line in said.rest)
-    beyond = "staged (seed 0) improves on it by +0.032 [+0.010, +0.053]; retriever (seed 0) is worse."
+    beyond = "staged improves on it by +0.032 [+0.010, +0.053]; retriever is worse."
     assert f"Of the trained candidates, on ndcg@10: {beyond}" in said.rest
 
 
@@ -121,11 +124,11 @@ def test_a_training_that_a_setting_may_equal_is_not_recommended() -> None:
     said = summarise(view(verdicts(combined.with_settings(), "untrained", staged=OPEN)))
     assert said.first == (
         "3 of 3 candidates improved on untuned. late-interaction improved ndcg@10 by +0.088 [+0.061, +0.116], "
-        "without training; staged (seed 0) improved more, but is not shown to improve on late-interaction, which "
+        "without training; staged improved more, but is not shown to improve on late-interaction, which "
         "trains nothing."
     )
     assert said.rest[0].startswith("It trains nothing and took 1 min 01 s")
-    none = "none of 2 is shown to improve on it; retriever (seed 0) is worse"
+    none = "none of 2 is shown to improve on it; retriever is worse"
     assert f"Of the trained candidates, on ndcg@10: {none}." in said.rest
 
 
@@ -135,10 +138,8 @@ def test_a_baseline_row_can_be_the_setting_that_no_training_improves_on() -> Non
     best = BestUntrained(system="hybrid", measure="ndcg@10", means={"hybrid": 0.7})
     said = summarise(view(base.model_copy(update={"best_untrained": best})))
     assert said.tone == "inconclusive"
-    assert said.first == (
-        "staged (seed 0) improved on untuned, but is not shown to improve on hybrid, which trains nothing."
-    )
-    assert said.rest[0] == "staged (seed 0) improved ndcg@10 by +0.120 [+0.091, +0.149]."
+    assert said.first == ("staged improved on untuned, but is not shown to improve on hybrid, which trains nothing.")
+    assert said.rest[0] == "staged improved ndcg@10 by +0.120 [+0.091, +0.149]."
     assert any("chosen on dev, is hybrid (ndcg@10 +0.027" in line for line in said.rest)
 
 
@@ -155,7 +156,7 @@ def test_the_headline_says_of_a_training_what_its_verdict_against_a_setting_says
     base = verdicts(base, "untrained", staged=over)
     best = BestUntrained(system="hybrid", measure="ndcg@10", means={"hybrid": 0.7})
     first = summarise(view(base.model_copy(update={"best_untrained": best}))).first
-    assert first == f"staged (seed 0) improved on untuned, but {said}"
+    assert first == f"staged improved on untuned, but {said}"
 
 
 @pytest.mark.parametrize(
@@ -165,8 +166,8 @@ def test_the_headline_says_of_a_training_what_its_verdict_against_a_setting_says
         (EQUAL, EQUAL, "Each of 2 candidates is equivalent to untuned."),
         (EQUAL, LOSS, "No candidate is shown to improve on untuned."),
         (OPEN, LOSS, "No candidate is shown to improve on untuned."),
-        (LOSS, None, "staged (seed 0) regressed against untuned: ndcg@10 by -0.200 [-0.300, -0.100]."),
-        (EQUAL, None, "staged (seed 0) is equivalent to untuned."),
+        (LOSS, None, "staged regressed against untuned: ndcg@10 by -0.200 [-0.300, -0.100]."),
+        (EQUAL, None, "staged is equivalent to untuned."),
         (OPEN, None, "No candidate is shown to improve on untuned."),
     ],
 )
@@ -195,6 +196,30 @@ def test_a_single_setting_that_improved_is_not_called_a_tuning() -> None:
     assert said.first == "late-interaction improved ndcg@10 by +0.088 [+0.061, +0.116], without training."
 
 
+def test_many_candidates_are_counted_in_a_few_lines_and_named_by_verdict_below() -> None:
+    seen = view(combined.many())
+    said = summarise(seen)
+    assert said.first == "13 of 13 candidates improved on untuned, staged most: ndcg@10 by +0.120 [+0.091, +0.149]."
+    assert said.rest[-1] == (
+        "Of the trained ones, 6 of 12 on ndcg@10 improve on late-interaction, the best without training."
+    )
+    assert len(textwrap.wrap(" ".join((said.first, *said.rest)), 80)) <= 5
+    below = by_candidate(seen)
+    assert below[0] == "ndcg@10: of 13 candidates, 13 improved (staged most, +0.120 [+0.091, +0.149])."
+    (named,) = (line for line in below if line.startswith("Of the trained candidates, on ndcg@10: "))
+    assert ": staged (+0.032 [+0.010, +0.053]), staged-copy (" in named
+    worse = "retriever, retriever-copy, retriever-copy-of-a-copy and 3 more are worse."
+    assert named.endswith(f"and 3 more improve on it; {worse}")
+
+
+def test_of_many_candidates_those_that_a_setting_may_equal_are_counted() -> None:
+    base = combined.many()
+    copies = [info.name for info in base.systems if info.name.startswith("staged-")]
+    changes = {**dict.fromkeys(copies, OPEN), "staged": OPEN}
+    first = summarise(view(verdicts(base, "untrained", **changes))).first
+    assert "; 6 improved more, but none of these is shown to improve on late-interaction." in first
+
+
 def test_where_no_setting_can_be_chosen_the_reason_is_told() -> None:
     base = verdicts(combined.with_settings(), "untrained", retriever=None, staged=None)
     said = summarise(view(base.model_copy(update={"best_untrained": BestUntrained(reason="there is no dev split")})))
@@ -218,8 +243,8 @@ def test_no_headline_sells_a_training_that_a_setting_may_equal(gains: tuple[Any,
     base = verdicts(combined.with_settings(), "gain", retriever=gains[0], staged=gains[1], **{combined.LATE: gains[2]})
     base = verdicts(base, "untrained", retriever=over[0], staged=over[1])
     said = summarise(view(base))
-    for name, row in zip(("retriever (seed 0)", "staged (seed 0)"), over, strict=True):
-        if row["verdict"] != "improved" and name in said.first:
+    for name, row in zip(("retriever", "staged"), over, strict=True):
+        if row["verdict"] != "improved" and re.search(rf"(?<!the ){name}\b", said.first):
             lost = row["verdict"] == "regressed"
             assert ("regressed against" if lost else "shown to improve on") + " late-interaction" in said.first or (
                 "none is shown to improve on late-interaction" in said.first

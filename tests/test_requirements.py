@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,10 @@ def problems(changes: dict[str, Any], kind: type[HarnessError] = ConfigError) ->
         requirements.check(pocket.suite(changes))
     assert type(caught.value) is kind
     assert caught.value.exit_code == 2
-    return [str(problem) for problem in caught.value.problems]
+    said = [str(problem) for problem in caught.value.problems]
+    lines = [int(re.match(r"suite\.yaml:([0-9]+): ", one)[1]) for one in said]  # type: ignore[index]
+    assert lines == sorted(lines)
+    return [re.sub(r"^suite\.yaml:[0-9]+: ", "", one) for one in said]
 
 
 def named(changes: dict[str, Any]) -> dict[str, list[str]]:
@@ -86,14 +90,14 @@ def test_everything_that_is_missing_comes_at_once(monkeypatch: pytest.MonkeyPatc
         },
     }
     assert problems(changes) == [
-        "device: 'cuda' is asked for and no CUDA device is found; use device: auto",
-        "candidates.paged.generator.optimizer: 'paged_adamw_8bit' needs a CUDA device, and none is used; "
-        "use optimizer: auto",
-        "recipes.generator.recipe: needs the package bitsandbytes, which is not installed; "
-        "run: pip install bitsandbytes",
+        "pipeline.retriever.model: no model 'org/encoder'; give a folder",
         "pipeline.reranker.model: 'org/headless' has no trained head, so it may be tuned but not used untuned; "
         "name a trained cross-encoder, or take it as recipes.reranker.model and tune it",
-        "pipeline.retriever.model: no model 'org/encoder'; give a folder",
+        "candidates.paged.generator.optimizer: 'paged_adamw_8bit' needs a CUDA device, and none is used; "
+        "use optimizer: auto",
+        "device: 'cuda' is asked for and no CUDA device is found; use device: auto",
+        "recipes.generator.recipe: needs the package bitsandbytes, which is not installed; "
+        "run: pip install bitsandbytes",
         "recipes.retriever.teacher_model: no model 'org/teacher'; give a folder",
     ]
 
@@ -113,11 +117,11 @@ def test_vectors_that_a_model_cannot_give_are_refused_once_for_each_key(monkeypa
         },
     }
     assert problems(changes) == [
-        "recipes.retriever.matryoshka: 128 is more than the 64 dimensions of the retriever; leave it out",
         "pipeline.retriever.dimensions: 65 is more than the 64 dimensions of 'org/encoder'; "
         "ask for fewer, or leave it out",
         "candidates.long.pipeline.retriever.dimensions: 96 is more than the 64 dimensions of 'org/encoder'; "
         "ask for fewer, or leave it out",
+        "recipes.retriever.matryoshka: 128 is more than the 64 dimensions of the retriever; leave it out",
     ]
 
 

@@ -294,6 +294,7 @@ def test_a_system_without_a_cost_that_others_have_has_no_place() -> None:
 def test_the_front_does_not_contradict_the_pictures_of_a_report(name: str) -> None:
     """Who stands alone on the front of a picture is beaten by nobody; who is beaten is beaten in every picture."""
     outcome: Outcome = getattr(combined if name == "factorial" else outcomes, name)()
+    outcome = view(outcome).outcome
     found = roi(outcome.systems, outcome.comparisons, FREE)
     assert found
     rows = {(row.measure, _label(outcome, row)): row for row in found}

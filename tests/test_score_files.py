@@ -96,7 +96,7 @@ def test_a_share_of_documents_that_nobody_judged_is_told(files: tuple[Path, Path
     files[0].write_text("q1 Q0 x1 1 3.0 x\nq1 Q0 d1 2 2.0 x\nq1 Q0 x2 3 1.0 x\n")
     code, out, _ = call("score", "run.trec", "qrels.txt", "--measure", "mrr@10")
     assert (code, out.splitlines()[0]) == (0, "mrr@10  0.2500  over 2 queries")
-    assert "Retrieved documents without a judgement: 2 of 3 (67%), which count as not relevant." in out
+    assert "Retrieved documents without a judgement: 2 of 3 (67 %), which count as not relevant." in out
 
 
 def test_a_run_of_the_harness_is_read_with_its_ids_unescaped(tmp_path: Path) -> None:

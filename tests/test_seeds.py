@@ -240,7 +240,7 @@ def test_too_many_failures_fail_the_claim() -> None:
     pairs = trained(world(np.random.default_rng(8), 0.1, of_seeds=0.02))
     claim = one(failing(pairs, 1, 1))
     assert (claim.verdict, claim.low, claim.p_value) == ("failed", None, None)
-    assert claim.reason == "1 of 60 queries have no value in every seed (limit 0.0%)"
+    assert claim.reason == "1 of 60 queries have no value in every seed (limit 0.0 %)"
     lost = one(failing(pairs, 2, 60), failure_limit=1.0)
     assert (lost.verdict, lost.gains, lost.difference, lost.failed) == ("failed", (), None, 60)
     assert lost.reason == "no query has a value in every seed"

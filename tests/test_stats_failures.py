@@ -33,7 +33,7 @@ def test_one_failure_is_too_many_unless_the_limit_says_otherwise() -> None:
     assert (row.verdict, row.failed, row.n_queries, row.n_groups) == ("failed", 1, 59, 59)
     assert row.difference == pytest.approx(0.3, abs=0.02)
     assert (row.low, row.high, row.p_value) == (None, None, None)
-    assert row.reason == "1 of 60 queries have no value on both sides (limit 0.0%)"
+    assert row.reason == "1 of 60 queries have no value on both sides (limit 0.0 %)"
 
 
 @pytest.mark.parametrize(("failed", "expected"), [(3, "improved"), (4, "failed")])

@@ -250,9 +250,9 @@ def test_conflicts_are_found_beside_other_mistakes() -> None:
     assert problems_of(text) == [
         "s.yaml:4: measures.2: 'mrr@2' is named twice (first in line 4); keep one",
         "s.yaml:4: measures.0: unknown measure 'ndgc@1'; did you mean 'ndcg@1'?",
+        "s.yaml:4: measures.3: recall@100 has a cutoff above pipeline.depth 20; raise the depth",
         "s.yaml:6: xyzzy: unknown key; remove it, or see the suite that 'harness init DIR' writes: "
         "it explains every key",
-        "s.yaml:4: measures.3: recall@100 has a cutoff above pipeline.depth 20; raise the depth",
     ]
 
 

@@ -24,6 +24,7 @@ from harness.gates import commands, side_outputs
 from harness.report.content import gates
 from harness.report.content.questions import first_line
 from harness.report.render.terminal import print_lines, print_table
+from harness.report.seedless import of_gating
 from harness.statistics.verdicts import Gating
 
 
@@ -83,8 +84,9 @@ def show(judged: Gating, screen: Console, verbose: bool = True, whole: bool = Fa
     """
     if synthetic := first_line(judged.questions):
         print_line(screen, synthetic, "yellow")
+    said, judged = gates.subject(judged), of_gating(judged)
     print_line(screen, gates.heading(judged), "bold")
-    print_line(screen, gates.subject(judged), "dim")
+    print_line(screen, said, "dim")
     if judged.accepted or any(one.verdict != "new" for one in judged.verdicts):
         print_table(gates.table(judged), screen, whole)
     screen.print()

@@ -17,6 +17,7 @@ from harness.ingest.readers.formats import OTHERS
 from harness.ingest.reports import NAMED, Report
 from harness.ingest.update import ingest
 from harness.report import format
+from harness.text import decimals
 
 MOST_SUFFIXES = 6
 CHANGES = {
@@ -131,7 +132,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("languages", _languages(summary["languages"])),
     ]  # fmt: skip
     if words["beyond_limit"]:
-        share = format.percent(words["beyond_limit"] / summary["documents"])
+        share = decimals.percent(words["beyond_limit"] / summary["documents"])
         text = (
             f"{format.counted(words['beyond_limit'], 'document')} ({share}) with more than about {words['limit']} "
             "words, the most that an encoder of 256 tokens reads: set pipeline.chunking to index them in chunks"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.ingest.survey import Survey
 from harness.report import format
-from harness.text import ENGLISH, name_of
+from harness.text import ENGLISH, decimals, name_of
 
 LONG_SHARE = 0.1
 """Share of long documents from which on they are cut into chunks."""
@@ -55,7 +55,7 @@ def _lines(name: str, path: str, survey: Survey) -> Iterator[str]:
         yield f"evaluate: {{split: {scored_split(survey)}}}   # there is no split test"
     yield "pipeline:"
     if by:
-        share = format.percent(survey.long)
+        share = decimals.percent(survey.long)
         yield f"  chunking: {{by: {by}, tokens: 256, overlap: 32}}   # {share} of the documents are longer"
     yield '  retriever: {model: "embedded:all-minilm-l6-v2", max_length: 256}'
     if answered:

@@ -11,17 +11,24 @@ from rich.console import Console
 from harness import scoring
 from harness.cli import layout
 from harness.cli.options import Common, SeedsOption, SuiteArgument, console, print_json, takes
+from harness.data.datasets import Dataset
+from harness.errors import HarnessError
 from harness.execution import endpoints
 from harness.execution.executors import DEFAULT_EXECUTOR, executor_named
 from harness.execution.probe import WARM_UP
 from harness.execution.session import Session, connect
 from harness.experiments import forgetting, halving
 from harness.planning.graph import Plan, SystemPlan
+from harness.planning.oracles import build_diagnosis_plan, suite_for
 from harness.planning.outlook import Forecast, Outlook
 from harness.planning.plan import build_plan
+from harness.planning.resources import Resources
+from harness.planning.training_free import affordable
 from harness.remarks import conversations, data, models, sample_size
 from harness.remote.places import store_in
 from harness.report import format
+from harness.report.seedless import labels_shown, seeds_told, trained_with
+from harness.store import Store
 from harness.suite.files import load_suite
 from harness.suite.served_uses import served_uses
 from harness.suite.spec import Suite
@@ -31,6 +38,8 @@ JUDGE_PROMPT, JUDGE_ANSWER = 1500, 250
 """Tokens of one request of ragas' measures and of its answer: a guess."""
 SERVED = ("retriever", "reranker", "system")
 """Roles that are parts of a pipeline, or all of one."""
+DIAGNOSED = "dev"
+"""The split that `harness diagnose` asks about unless it is told another."""
 SHOWN_SHARE = 0.05
 """Calls of the longest path that take less of its time are not shown."""
 CallRow = Mapping[str, Any]
@@ -40,7 +49,8 @@ CallRow = Mapping[str, Any]
 class Preview(NamedTuple):
     """A plan with an estimate for each of its calls, at most how much judging takes, and what to know beforehand.
 
-    `times` are those of the plan and of what follows on another dataset, with `jobs` calls side by side.
+    `times` are those of the plan and of what follows on another dataset, with `jobs` calls side by side. `diagnosis` is
+    the forecast of `harness diagnose`, which no other figure counts, or why there is none.
     """
 
     plan: Plan
@@ -49,6 +59,7 @@ class Preview(NamedTuple):
     warnings: Sequence[str]
     jobs: int
     times: Sequence[Forecast]
+    diagnosis: Forecast | str
 
     @property
     def to_compute(self) -> list[CallRow]:
@@ -109,7 +120,21 @@ def preview_of(
         *sample_size.before(plan),
         *halving.told(suite, dataset, store),
     ]
-    return Preview(plan, calls, judge_estimates(plan), warnings, offered.jobs, times)
+    diagnosis = _diagnosis(suite, dataset, store, offered)
+    return Preview(plan, calls, judge_estimates(plan), warnings, offered.jobs, times, diagnosis)
+
+
+def _diagnosis(suite: Suite, dataset: Dataset, store: Store, offered: Resources) -> Forecast | str:
+    """How long the stage calls of a diagnosis on dev take that the store lacks; or why that is not known."""
+    part = dataset.splits.get(DIAGNOSED)
+    if part is None or not part.judged:
+        return f"no judged query in the split {DIAGNOSED}"
+    try:
+        whole = build_diagnosis_plan(suite_for(suite, DIAGNOSED), dataset).plan
+    except HarnessError as error:
+        return str(error)
+    plan = affordable(whole, store, 60 * suite.diagnose.candidate_minutes).plan
+    return Outlook(plan, store).forecast(offered)
 
 
 def _calls(outlook: Outlook) -> list[CallRow]:
@@ -157,6 +182,7 @@ def as_json(preview: Preview) -> dict[str, Any]:
         "seconds_with_jobs": preview.seconds("together"),
         "longest_path": preview.path,
         "longest_path_seconds": preview.seconds("path_seconds"),
+        "diagnosis_seconds": None if isinstance(preview.diagnosis, str) else preview.diagnosis.alone,
         "judge": preview.judging,
         "trained": {system.label: list(system.tunes) for system in _candidates(plan) if system.tunes},
         "changed": {system.label: list(system.changes) for system in _candidates(plan) if system.changes},
@@ -172,8 +198,9 @@ def describe(preview: Preview, screen: Console, verbose: bool = False, asked: st
     plan = preview.plan
     screen.print(f"Plan of {plan.suite.name}", style="bold", highlight=False, markup=False)
     layout.fields(list(_summary(preview)), screen)
+    read_as = labels_shown(plan.systems)
     candidates = [
-        (system.label, layout.what_changes(system.tunes, system.training, system.changes))
+        (read_as[system.label], layout.what_changes(system.tunes, system.training, system.changes))
         for system in _candidates(plan)
     ]
     if candidates:
@@ -195,7 +222,8 @@ def _summary(preview: Preview) -> Iterator[tuple[str, str]]:
     trained = sum(bool(system.tunes) for system in candidates)
     rows = format.counted(len(plan.systems) - len(candidates), "baseline row")
     kinds = f" ({trained:,} trained)" if trained < len(candidates) else ""
-    yield "systems", f"{rows}, {format.counted(len(candidates), 'candidate')}{kinds}"
+    seeds = seeds_told(trained_with(candidates))
+    yield "systems", f"{rows}, {format.counted(len(candidates), 'candidate')}{kinds}{seeds and f', {seeds}'}"
     total, rest = len(preview.calls), len(preview.to_compute)
     shared = plan.calls_without_sharing - len(plan.calls)
     yield "stage calls", f"{total:,}: {total - rest:,} in the cache, {rest:,} to compute ({shared:,} saved by sharing)"
@@ -203,6 +231,7 @@ def _summary(preview: Preview) -> Iterator[tuple[str, str]]:
     guessed = sum(row["seconds"] for row in preview.to_compute if not row["measured"])
     basis = " (a guess: this store has timed little of it on this machine)" if guessed > seconds / 2 else ""
     yield "time", f"{_time(preview)}{basis}, plus scoring and latency probes"
+    yield "diagnosis", _diagnosis_in_words(preview)
     if path := _long_calls(preview):
         yield "longest path", f"about {format.duration(preview.seconds('path_seconds'))}: {' -> '.join(path)}"
     asking = [row for row in preview.to_compute if row["llm_calls"]]
@@ -235,11 +264,21 @@ def _long_calls(preview: Preview) -> list[str]:
 
 def _time(preview: Preview) -> str:
     """``about 29 min``, and with several jobs also how long these take."""
-    alone = f"about {format.duration(preview.seconds('alone'))}"
-    if preview.jobs == 1:
-        return alone
-    together = format.duration(preview.seconds("together"))
-    return f"{alone} one after another, about {together} with {preview.jobs} jobs"
+    return _both_ways(preview.seconds("alone"), preview.seconds("together"), preview.jobs)
+
+
+def _both_ways(alone: float, together: float, jobs: int) -> str:
+    one = f"about {format.duration(alone)}"
+    return one if jobs == 1 else f"{one} one after another, about {format.duration(together)} with {jobs} jobs"
+
+
+def _diagnosis_in_words(preview: Preview) -> str:
+    """How long `harness diagnose` takes, as it is no part of the run."""
+    found = preview.diagnosis
+    if isinstance(found, str):
+        return f"not estimated: {found}"
+    time = _both_ways(found.alone, found.together, preview.jobs)
+    return f"not part of the run; harness diagnose takes {time}, plus timing runs"
 
 
 def _candidates(plan: Plan) -> list[SystemPlan]:
@@ -263,10 +302,11 @@ def _print_calls(preview: Preview, screen: Console) -> None:
     titles = {"units": "units", "llm_calls": "LLM calls", "tokens": "tokens", "dollars": "cost"}
     shown = [key for key in titles if any(row[key] for row in preview.calls)]
     numbers = [*(titles[key] for key in shown), "time"]
-    rows = []
+    rows, read_as = [], labels_shown(preview.plan.systems)
     for row in preview.calls:
         systems = row["systems"]
-        users = systems[0] if len(systems) == 1 else f"{len(systems)} of {len(preview.plan.systems)} systems"
+        several = f"{len(systems)} of {len(preview.plan.systems)} systems"
+        users = read_as.get(systems[0], systems[0]) if len(systems) == 1 else several
         texts = {key: format.dollars(row[key]) if key == "dollars" else f"{row[key]:,}" for key in shown}
         counts = [texts[key] if row[key] else "" for key in shown]
         time = "" if row["stored"] else format.duration(row["seconds"])

@@ -8,7 +8,10 @@ from harness.experiments import benchmark
 from harness.experiments.benchmark import Finished
 from harness.report import format
 from harness.report.render.terminal import render
+from harness.report.seedless import of_outcome
+from harness.report.view import row_label
 from harness.results.outcomes import guarded
+from harness.text.decimals import percent
 
 MOST_REASONS = 2
 
@@ -49,8 +52,8 @@ def check_complete(done: Finished) -> None:
         raise Incomplete(f"nothing was measured: {_reasons(done)}")
     if done.failed_share > done.limit:
         raise Incomplete(
-            f"{done.failed_share:.1%} of the scores{_worst(done)} failed, which is above failure_limit "
-            f"{done.limit:.1%}: {_reasons(done)}"
+            f"{percent(done.failed_share, 1)} of the scores{_worst(done)} failed, which is above failure_limit "
+            f"{percent(done.limit, 1)}: {_reasons(done)}"
         )
 
 
@@ -62,8 +65,7 @@ def _worst(done: Finished) -> str:
     worst = max(rows, key=lambda row: row.failed / (row.n + row.failed))
     if abs(worst.failed / (worst.n + worst.failed) - done.failed_share) > 1e-9:
         return ""
-    labels = {(info.name, info.seed): info.label for info in done.outcome.systems}
-    return f" of {labels.get((worst.system, worst.seed), worst.system)} on {worst.measure}"
+    return f" of {row_label(of_outcome(done.outcome), worst.system, worst.seed)} on {worst.measure}"
 
 
 def _reasons(done: Finished) -> str:

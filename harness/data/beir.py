@@ -19,6 +19,7 @@ from harness.data.histories import before, read_history
 from harness.data.judgements import add, read_judgements
 from harness.data.objects import RawRow, field_of, read_objects, text_of, typed
 from harness.errors import Problem
+from harness.files import exists
 from harness.suite.sources import ReadingRule
 from harness.text.decimals import is_finite
 from harness.values.records import Document, Qrels, Query, Reference
@@ -61,6 +62,8 @@ def read_folder(folder: Path, problems: list[Problem], repairing: Repairing, rea
 
 def _read_documents(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Document]:
     documents: dict[str, Document] = {}
+    if _is_absent(path, f"run 'harness ingest DOCUMENTS {path.parent}' to make it from documents", problems):
+        return []
     for row in read_objects(path, problems, repairing):
         title = field_of(row, "title", problems, repairing)
         document = Document(row.key, title, text_of(row, "document", problems, repairing))
@@ -68,6 +71,14 @@ def _read_documents(path: Path, lines: Lines, problems: list[Problem], repairing
             documents[row.key] = document
     _check_any(path, "document", documents, problems)
     return list(documents.values())
+
+
+def _is_absent(path: Path, how: str, problems: list[Problem]) -> bool:
+    """Report a file that every dataset needs, with the command that makes it, if there is none."""
+    if exists(path) or path.is_symlink():
+        return False
+    problems.append(Problem(str(path), "no such file", f"write it, or {how}"))
+    return True
 
 
 def _check_any(path: Path, kind: str, items: Mapping[str, object], problems: list[Problem]) -> None:
@@ -78,6 +89,8 @@ def _check_any(path: Path, kind: str, items: Mapping[str, object], problems: lis
 
 def _read_queries(path: Path, lines: Lines, problems: list[Problem], repairing: Repairing) -> list[Query]:
     queries: dict[str, Query] = {}
+    if _is_absent(path, f"run 'harness testset {path.parent}' to have questions written", problems):
+        return []
     for row in read_objects(path, problems, repairing):
         asked = read_history(row, problems, repairing)
         text = asked.query or text_of(row, "query", problems, repairing)

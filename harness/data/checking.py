@@ -17,6 +17,7 @@ from harness.data.folders import SPLITS
 from harness.data.splits import Dataset, Split
 from harness.errors import Problem, nearest
 from harness.suite.sources import Grouping, ReadingRule, Repairs
+from harness.text.decimals import percent
 from harness.values.grades import relevant_grades
 from harness.values.passages import SpansOf
 from harness.values.records import Document, Qrels, Query, Reference
@@ -209,7 +210,7 @@ def too_many(dataset: Dataset, checked: CheckedFolder, allowed: Repairs, split: 
             what = f"none of the {of:,} relevant documents of split {split!r} is in the corpus"
             yield Problem(at, what, "check that corpus and judgements belong together")
         elif of and count / of > allowed.share:
-            what = f"{count:,} of {of:,}: {many}, more than dataset.repairs.share allows ({allowed.share:.0%})"
+            what = f"{count:,} of {of:,}: {many}, more than dataset.repairs.share allows ({percent(allowed.share)})"
             yield Problem(at, what, MEND)
         elif allowed.count is not None and repair.count > allowed.count:
             what = f"{repair.count:,} {many}, more than dataset.repairs.count allows ({allowed.count:,})"

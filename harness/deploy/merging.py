@@ -10,6 +10,7 @@ from typing import Any
 from harness.deploy.portable import write_portable
 from harness.errors import ConfigError, Problem
 from harness.models.language_models import load_language_model
+from harness.text.decimals import percent
 from harness.values.exported import MergedGenerator
 
 LEAST_AGREEMENT = 0.95
@@ -43,7 +44,7 @@ def write_merged(base: Path, adapter: Path, out: Path, texts: Sequence[str]) -> 
     same = torch.cat([left == right for left, right in zip(expected, found, strict=True)])
     agreement = float(same.double().mean())
     if agreement < LEAST_AGREEMENT:
-        what = f"predicts another token than the tuned one at {1 - agreement:.1%} of {len(same)} positions"
+        what = f"predicts another token than the tuned one at {percent(1 - agreement, 1)} of {len(same)} positions"
         raise ConfigError(Problem("--format merged", what, "leave it out, and serve the adapter beside its base"))
     return MergedGenerator(folder=out.name, dtype=_name(kind), positions=len(same), agreement=agreement)
 

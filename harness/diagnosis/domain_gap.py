@@ -14,6 +14,7 @@ from statistics import fmean
 
 from harness.hashing import by_hash
 from harness.text import ENGLISH, text_of
+from harness.text.decimals import percent
 from harness.values.grades import relevant_grades
 from harness.values.insights import Sign
 from harness.values.records import Document, Qrels, Query, Run
@@ -124,7 +125,7 @@ def judged(run: Run, qrels: Qrels) -> Sign:
     shares = [len(_first(run.get(key, [])) & grades.keys()) / read[key] for key, grades in asked.items()]
     could_be = fmean(min(read[key], len(grades)) / read[key] for key, grades in asked.items()) if asked else 0.0
     about = (
-        f"Share of the first {CUTOFF} documents that are judged; at most {100 * could_be:.0f} % could be. Below "
+        f"Share of the first {CUTOFF} documents that are judged; at most {percent(could_be)} could be. Below "
         "the threshold, most of the ranking counts as irrelevant although nobody judged it."
     )
     if could_be < 3 / CUTOFF:

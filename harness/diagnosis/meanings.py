@@ -163,8 +163,7 @@ def in_words(name: str, known: Facts) -> str | None:
         return None
     ends = [end for part in ENDS if (end := known.get(name + part)) is not None]
     if fact.unit == "share":
-        share = "<1 %" if 0 < value < 0.005 else f"{100 * value:.0f} %"
-        return share + (f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]" if len(ends) == 2 else "")
+        return decimals.percent(value) + (f" [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]" if len(ends) == 2 else "")
     if fact.unit == "difference":
         low, high = (known.get(name + end) for end in ENDS)
         return decimals.difference(value, low, high)

@@ -32,9 +32,9 @@ class Display(Protocol):
 
     @property
     def shows_rest(self) -> bool:
-        """Whether `rest` shows anything; if not, nobody has to work it out."""
+        """Whether `rest` shows the time; if not, nobody has to work it out."""
 
-    def rest(self, seconds: float, done: int, total: int) -> None:
+    def rest(self, seconds: float | None, done: int, total: int) -> None:
         """Show that `done` of `total` calls are done, and the others in so many seconds. All done ends it."""
 
 
@@ -46,7 +46,7 @@ class _NoDisplay:
     def __call__(self, label: str) -> AbstractContextManager[Progress]:
         return nullcontext(lambda done, total: None)
 
-    def rest(self, seconds: float, done: int, total: int) -> None:
+    def rest(self, seconds: float | None, done: int, total: int) -> None:
         """Show nothing."""
 
 

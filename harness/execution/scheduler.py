@@ -188,8 +188,9 @@ class _Scheduler:
         self.outlook.learn(self.store.facts(key))
 
     def _show_rest(self) -> None:
-        """Show how long the rest takes: what is in flight, and then what waits."""
+        """Show how many calls are done, and how long the rest takes: what is in flight, and then what waits."""
         if not self.display.shows_rest:
+            self.display.rest(None, self.total - len(self.waiting) - len(self.in_flight), self.total)
             return
         resources = self.heavy.resources()
         tasks = self.outlook.tasks([*self.waiting, *self.in_flight], resources.jobs)

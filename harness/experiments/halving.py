@@ -24,6 +24,7 @@ from harness.statistics.comparisons import DEV, values_of
 from harness.store import Store
 from harness.suite.search import Halving
 from harness.suite.spec import Candidate, Suite
+from harness.text.decimals import percent
 from harness.values.effects import RecipeClaim
 from harness.values.findings import Comparison, LedgerRow
 from harness.values.measures import Measure
@@ -74,7 +75,7 @@ class Searched(NamedTuple):
         last = [row for row in self.rounds if row.candidate == name][-1]
         of = sum(row.round == last.round for row in self.rounds)
         return (
-            f"stopped after {last.share:.0%} of its training data: {ordinal(last.rank)} of {of} on dev, "
+            f"stopped after {percent(last.share)} of its training data: {ordinal(last.rank)} of {of} on dev, "
             f"{last.measure} {last.value:.3f}"
         )
 
@@ -166,13 +167,13 @@ def told(suite: Suite, dataset: Dataset, store: Store) -> list[str]:
             break
         round_plan = _plan_of_round(suite, dataset, left, share, measure)
         seconds |= {key: one.seconds for key, one in estimate(round_plan, store, known).items()}
-        rounds.append(f"{len(left)} with {share:.0%}")
+        rounds.append(f"{len(left)} with {percent(share)}")
         stopped |= dict.fromkeys(left[go_on(len(left), rule.eta) :], share)
         left = left[: go_on(len(left), rule.eta)]
     last = build_plan(Searched(stopped, scored=rule.score_stopped).applied(suite), dataset)
     seconds |= {key: one.seconds for key, one in estimate(last, store, known).items()}
     return [
-        f"Halving trains {', '.join([*rounds, f'{len(left)} with 100%'])} of the training data, in about "
+        f"Halving trains {', '.join([*rounds, f'{len(left)} with 100 %'])} of the training data, in about "
         f"{fmt.duration(sum(seconds.values()))} at most; the calls and times of this plan are those of all candidates "
         f"in full, {fmt.duration(sum(one.seconds for one in whole.values()))}"
     ]

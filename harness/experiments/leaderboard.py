@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from harness.errors import ConfigError, HarnessError
 from harness.gates.pairing import compare_systems
+from harness.report.seedless import trained_with
 from harness.results import baselines, outcomes, sharing
 from harness.results.baselines import Accepted, Baseline
 from harness.results.score_tables import Tables, scores_in, tables_of
@@ -172,6 +173,7 @@ def board(ranking: Ranking, measure: str) -> Board | None:
         questions=made.dataset.questions,
         rows=tuple(_placed(ranking, measure, ranked) for ranked in ranks(whole, groups, parse(measure))),
         unranked=tuple(sorted(values.keys() - whole.keys())),
+        seeds=trained_with(ranking.systems),
     )
 
 

@@ -21,6 +21,7 @@ from harness.gates.reasons import acceptable
 from harness.gates.run_files import PLAIN, RunRules, RunScores, score_files
 from harness.remote.mirror import shown
 from harness.report import format
+from harness.report.seedless import labels_shown, seeds_told, trained_with
 from harness.results import baselines, outcomes, sharing
 from harness.results.baselines import Accepted, Baseline, Damaged, accepted_system
 from harness.results.score_tables import Tables, as_accepted, scores_in, tables_of
@@ -168,8 +169,11 @@ def what_changed(done: Acceptance) -> list[str]:
     """Return what accepting changed, in sentences."""
     new, old = done.accepted, done.before
     systems = {system.info.label: system for system in new.systems}
+    known = [system.info for made in (new, old) if made for system in made.systems]
+    read_as, seeds = labels_shown(known), trained_with(known)
     scores = f"{format.counted(len(systems), 'system')} on {format.counted(len(new.measures), 'measure')}"
-    lines = [f"Accepted the outcome of {new.created}: {scores}, in {shown(done.folder)}."]
+    trained = f", {seeds_told(seeds)}" if len(seeds) == 1 else ""
+    lines = [f"Accepted the outcome of {new.created}: {scores}{trained}, in {shown(done.folder)}."]
     if old is None:
         return lines
     lines.append(f"It replaces the scores accepted on {old.accepted} ({old.reason}).")
@@ -179,7 +183,7 @@ def what_changed(done: Acceptance) -> list[str]:
     added = [label for label in systems if label not in before]
     for words, labels in (("Scores changed", changed), ("New", added), ("No longer accepted", gone)):
         if labels:
-            lines.append(f"{words}: {format.listed(labels)}.")
+            lines.append(f"{words}: {format.listed([read_as[label] for label in labels])}.")
     moved = [name for name, digest in new.identities.items() if old.identities.get(name, digest) != digest]
     if moved:
         lines.append(f"Measurement changed since the last acceptance: {format.listed(moved)}.")

@@ -17,6 +17,7 @@ from harness.results.score_tables import Tables, columns
 from harness.statistics import stats
 from harness.statistics.verdicts import About, Gated, Standing, label_of
 from harness.suite.bounds import Gate, OnInconclusive
+from harness.text.decimals import percent
 from harness.values.findings import Outcome, SystemInfo
 from harness.values.measures import Measure
 from harness.values.records import ScoreColumn, SystemKey
@@ -113,7 +114,7 @@ class Counterparts:
         """Why a search stopped a candidate, so that it has no score of its whole training; empty if it did not."""
         last = [row for row in self.outcome.rounds if row.candidate == name][-1:]
         left_out = [
-            f"stopped after {row.share:.0%} of its training data, and not scored" for row in last if not row.kept
+            f"stopped after {percent(row.share)} of its training data, and not scored" for row in last if not row.kept
         ]
         return next((info.stopped for info in self.outcome.systems if info.name == name), "".join(left_out))
 
@@ -149,7 +150,7 @@ class Counterparts:
             return self._blank(gate, name, (seed,), "failed", f"none of {len(now)} queries has a value")
         if before is None:
             if failed / len(now) > self.terms.failure_limit:
-                why = f"{failed} of {len(now)} queries have no value (limit {self.terms.failure_limit:.1%})"
+                why = f"{failed} of {len(now)} queries have no value (limit {percent(self.terms.failure_limit, 1)})"
                 return self._blank(gate, name, (seed,), "failed", why)
             return self._blank(gate, name, (seed,), "new", "nothing was accepted for it")
         about: About = "checkpoint" if self._trained(name) else "system"

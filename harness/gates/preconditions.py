@@ -20,6 +20,7 @@ from harness.results.damage import Unreadable, read_object
 from harness.statistics.verdicts import Gated, Gating
 from harness.suite import builtin
 from harness.suite.spec import Suite
+from harness.text.decimals import percent
 from harness.values.findings import Outcome
 from harness.values.systems import BOUNDS
 
@@ -150,7 +151,8 @@ def check_complete(suite: Suite, outcome: Outcome, folder: Path) -> None:
     for row in outcome.summaries:
         label = labels.get((row.system, row.seed), row.system)
         if label not in failed and row.failed and (not row.n or row.failed / (row.n + row.failed) > limit):
-            what = f"{row.failed} of {row.n + row.failed} scores of {row.measure} failed (failure_limit {limit:.1%})"
+            failures = f"{row.failed} of {row.n + row.failed} scores of {row.measure} failed"
+            what = f"{failures} (failure_limit {percent(limit, 1)})"
             problems.append(Problem(label, what, AGAIN))
     if not problems and not any(row.n for row in outcome.summaries):
         problems.append(Problem(str(folder), "nothing was measured", AGAIN))

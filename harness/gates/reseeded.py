@@ -28,6 +28,7 @@ from harness.statistics.crossed import CrossedVariance, group_positions, of_retr
 from harness.statistics.flips import Floats
 from harness.statistics.intervals import fewest_groups, too_few_groups
 from harness.statistics.stats import Fill, fills_for, verdict, verdict_of_fills
+from harness.text.decimals import percent
 from harness.values.findings import Comparison
 from harness.values.measures import Measure
 from harness.values.records import ScoreColumn
@@ -93,7 +94,8 @@ def _compared(pair: Retrained, failure_limit: float, alpha: float, tested: int) 
         verdict="inconclusive",
     )
     if not complete or failed / len(all_queries) > failure_limit:
-        why = f"{failed} of {len(all_queries)} queries have no value in every training (limit {failure_limit:.1%})"
+        limit = f"(limit {percent(failure_limit, 1)})"
+        why = f"{failed} of {len(all_queries)} queries have no value in every training {limit}"
         return blank.model_copy(update={"verdict": "failed", "reason": why})
     variance = _variance(pair, "drop")
     if variance.n_groups < fewest_groups(alpha):

@@ -12,6 +12,7 @@ from harness.data.judgements import add, read_judgements
 from harness.errors import DataError, Problem, few_of_each
 from harness.gates.run_lines import RunFile, read_run
 from harness.report.format import counted
+from harness.text.decimals import percent
 from harness.values.grades import LEVEL, judged_queries, left_out_in_words, without_own, without_own_judgement
 from harness.values.measures import Measure
 from harness.values.questions import SyntheticQuestions
@@ -130,7 +131,7 @@ class RunScores(NamedTuple):
             share = self.unknown_documents / self.documents
             lines.append(
                 f"Retrieved documents without a judgement: {self.unknown_documents:,} of {self.documents:,} "
-                f"({share:.0%}), which count as not relevant."
+                f"({percent(share)}), which count as not relevant."
             )
         return lines
 

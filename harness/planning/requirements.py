@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from harness import extras, provenance
-from harness.errors import ConfigError, ModelMissing, Problem
+from harness.errors import ConfigError, ModelMissing, Problem, in_order
 from harness.indexes import registry
 from harness.models import loaders, template_checks
 from harness.models.inspection import Inspection, inspect
@@ -45,11 +46,20 @@ def apply_device(suite: Suite) -> None:
 
 
 def check(suite: Suite) -> None:
-    """Refuse what this machine cannot do, every problem at once; `apply_device` comes first.
+    """Refuse what this machine cannot do, every problem at once, by its line in the suite; `apply_device` comes first.
 
     Models on a hub are fetched. Raises ModelMissing if all that is wrong is that packages or models cannot be found,
     else ConfigError.
     """
+    try:
+        check_values(suite)
+    except (ConfigError, ModelMissing) as error:
+        placed = [replace(problem, where=suite.file.where_named(problem.where)) for problem in error.problems]
+        raise type(error)(in_order(placed)) from None
+
+
+def check_values(suite: Suite) -> None:
+    """As `check`, without the places in the suite's file: for a suite that was changed since it was read."""
     if packages := list(_packages(suite)):
         raise ModelMissing(packages)
     places, missing = _places(suite)

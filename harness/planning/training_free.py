@@ -103,7 +103,7 @@ def _unfit(suite: Suite, name: str, candidate: Candidate) -> str:
         return ""
     alone = {"candidates": {name: candidate}, "factorial": {}, "baseline_rows": ()}
     try:
-        requirements.check(suite.model_copy(update=alone))
+        requirements.check_values(suite.model_copy(update=alone))
     except HarnessError as error:
         return str(error)
     return ""

@@ -9,6 +9,7 @@ from harness.planning.graph import Plan
 from harness.stages.shared.wording import FAULTS
 from harness.suite.spec import Suite
 from harness.text import ENGLISH, Detected, name_of
+from harness.text.decimals import percent
 from harness.values.findings import LedgerRow
 
 UNFOUND = 0.5
@@ -21,9 +22,8 @@ def read_as(dataset: Dataset) -> list[str]:
     if detected.named or (detected.language == ENGLISH and detected.certain):
         return []
     if not detected.certain:
-        found = f"only {_share(detected.recognised)} of the documents show their language" if detected.recognised else (
-            "no document shows its language"
-        )  # fmt: skip
+        some = f"only {percent(detected.recognised)} of the documents show their language"
+        found = some if detected.recognised else "no document shows its language"
         return [
             f"The language of the corpus is uncertain ({found}): its words are read as {name_of(detected.language)}; "
             "set dataset.language if that is wrong."
@@ -97,8 +97,4 @@ def abstention_setting(sentences: Sequence[str]) -> dict[str, str]:
 
 
 def _by_language(detected: Detected) -> str:
-    return ", ".join(f"{_share(detected.shares.get(code, 0.0))} {code}" for code in detected.language.split("+"))
-
-
-def _share(value: float) -> str:
-    return f"{value:.0%}"
+    return ", ".join(f"{percent(detected.shares.get(code, 0.0))} {code}" for code in detected.language.split("+"))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from harness.data.datasets import Dataset
 from harness.planning.reading import MUCH, UNLIMITED, limit_of, unread_of
 from harness.suite.spec import Suite
+from harness.text.decimals import percent
 
 
 def told(suite: Suite, dataset: Dataset) -> list[str]:
@@ -35,8 +36,8 @@ def _documents(suite: Suite, dataset: Dataset) -> Iterator[str]:
     if all(_chunked(suite, name) for name in suite.all_candidates) and suite.all_candidates:
         remedy = "all candidates cut documents into chunks"
     yield (
-        f"The retriever reads {found.limit:,} tokens of a document: {found.share:.0%} of the text lies beyond them, in "
-        f"{found.longer:,} {of}; {remedy}."
+        f"The retriever reads {found.limit:,} tokens of a document: {percent(found.share)} of the text lies beyond "
+        f"them, in {found.longer:,} {of}; {remedy}."
     )
 
 

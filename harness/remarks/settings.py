@@ -7,6 +7,7 @@ from harness.planning.graph import Plan
 from harness.remarks import data, language, models
 from harness.statistics.comparisons import ALPHA, RESAMPLES
 from harness.suite.spec import Suite
+from harness.text.decimals import percent
 from harness.values.systems import BOUNDS
 
 NO_JUDGE = "no judge configured"
@@ -26,7 +27,7 @@ def settings(suite: Suite, dataset: Dataset) -> dict[str, str]:
         **models.settings(suite),
         "training pairs": _pairs_used(suite),
         "rankings": f"{pipeline.depth} documents deep, exact search, ordered by score and then by doc_id, descending",
-        "intervals": f"{1 - ALPHA:.0%} simultaneous, sign flips by group, {RESAMPLES:,} times, single-step max-T",
+        "intervals": f"{percent(1 - ALPHA)} simultaneous, sign flips by group, {RESAMPLES:,} times, single-step max-T",
         "family of gains": f"gated measures of every system but untuned, {' and '.join(BOUNDS)}",
     }
     if pipeline.generator is not None:
@@ -36,7 +37,7 @@ def settings(suite: Suite, dataset: Dataset) -> dict[str, str]:
     rule = suite.evaluate.contexts
     if rule is not None:
         words["passages shown to the generator"] = (
-            f"the same for every system, chosen by the judgements; {rule.lacking:.0%} of the answerable queries "
+            f"the same for every system, chosen by the judgements; {percent(rule.lacking)} of the answerable queries "
             "get another passage of the same group, and count as unanswerable"
         )
     if len(suite.seeds) < 3 and any(candidate.tune for candidate in suite.all_candidates.values()):

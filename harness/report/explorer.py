@@ -19,6 +19,7 @@ from harness.values.evidence import Evidence
 from harness.values.findings import Outcome
 from harness.values.grades import relevant_grades
 from harness.values.records import Answer, Document, Score
+from harness.values.systems import label_of
 
 LISTED = 10
 """Documents shown of each ranking."""
@@ -42,7 +43,7 @@ class Packed(NamedTuple):
 def pack(outcome: Outcome, evidence: Evidence, budget: int = BUDGET) -> Packed:
     """Gather and compress; queries on which systems differ most get their rankings and texts first."""
     scores = _Scores(outcome, evidence.rows)
-    details = _Details(scores.labels, evidence)
+    details = _Details(scores.keys, evidence)
     order = sorted(range(len(scores.ids)), key=scores.unrest, reverse=True)
     kept = details.take([scores.ids[number] for number in order], budget)
     data = {
@@ -105,6 +106,7 @@ class _Scores:
         present = {(row.system, row.seed) for row in rows}
         infos = [info for info in seen.systems if (info.name, info.seed) in present]
         self.labels = [info.label for info in infos]
+        self.keys = [label_of(info.name, info.seed, info.tunes) for info in infos]
         systems = {(info.name, info.seed): number for number, info in enumerate(infos)}
         named = dict.fromkeys(row.measure for row in rows)
         self.measures = sorted(named, key=lambda name: (name not in seen.gated, *_place(name, seen.measures)))
@@ -145,6 +147,7 @@ class _Details:
     """Rankings, answers, judgements and references by query, with each document's text once."""
 
     def __init__(self, labels: Sequence[str], evidence: Evidence) -> None:
+        """`labels` are those by which the evidence is kept."""
         self.labels, self.evidence = labels, evidence
         self.of: dict[str, dict[str, Any]] = {}
         self.documents: list[list[str]] = []

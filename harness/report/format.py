@@ -17,21 +17,12 @@ GLUE = "\N{NO-BREAK SPACE}"
 BEST_NOTE = "Bold: the best of the deployable systems without failed scores."
 
 
-def percent(share: float | None) -> str:
-    """Return a share of 1 as a whole per cent; one that is next to nothing, but not nothing, as ``<1 %``."""
-    known = finite(share)
-    if known is None:
-        return decimals.NONE
-    text = f"{100 * known:.0f}"
-    return "<1 %" if known > 0 and text == "0" else f"{text} %"
-
-
 def share(value: float | None, low: float | None, high: float | None) -> str:
     """Return ``35 % [25, 46]``."""
     least, most = finite(low), finite(high)
     if least is None or most is None:
-        return percent(value)
-    return f"{percent(value)} [{100 * least:.0f}, {100 * most:.0f}]"
+        return decimals.percent(value)
+    return f"{decimals.percent(value)} [{100 * least:.0f}, {100 * most:.0f}]"
 
 
 def duration(seconds: float | None) -> str:
@@ -147,7 +138,7 @@ WRITERS: Mapping[Unit, Callable[[float | None], str]] = {
     "count": count,
     "bytes": size,
     "megabytes": memory,
-    "percent": percent,
+    "percent": decimals.percent,
     "ratio": ratio,
     "queries": count,
     "added ms": lambda value: added(value, milliseconds),

@@ -91,7 +91,7 @@ class Table:
     """Rows of cells under columns; the first `keys` columns name the row. `notes` are footnotes, one a line.
 
     The first `upper` rows are set off from the rest: baseline rows from candidates. `name` is for code that looks for
-    a table.
+    a table. A terminal leaves out one that is `folded`, unless the user asks for more.
     """
 
     title: str
@@ -102,6 +102,7 @@ class Table:
     keys: int = 1
     upper: int = 0
     name: str = ""
+    folded: bool = False
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.report import format as fmt
+from harness.report import seedless
 from harness.text.decimals import finite
 from harness.values.findings import Comparison, Outcome, Summary, SystemInfo
 from harness.values.measures import parse
@@ -72,7 +73,7 @@ class View:
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds of what is trained."""
-        return tuple(sorted({info.seed for info in self.candidates if info.tunes}))
+        return seedless.trained_with(self.candidates)
 
     def summary(self, info: SystemInfo, measure: str) -> Summary | None:
         return self.summaries.get((info.name, info.seed, measure))
@@ -95,7 +96,11 @@ class View:
 
 
 def view(outcome: Outcome) -> View:
-    """Index an outcome; baseline rows come first, each role in the order of the outcome."""
+    """Index an outcome; baseline rows come first, each role in the order of the outcome.
+
+    Its names are those that people read: see `seedless`.
+    """
+    outcome = seedless.of_outcome(outcome)
     summaries = {(row.system, row.seed, row.measure): row for row in outcome.summaries}
     gains, over_best = (
         {(row.system, row.seed, row.measure): row for row in outcome.comparisons if row.family == family}

@@ -23,6 +23,7 @@ from harness.stages.shared.remote import MENDED, MayAskEndpoint
 from harness.suite.local_models import LocalModel
 from harness.suite.pipeline import ServedEncoder
 from harness.suite.training_data import Labeler
+from harness.text.decimals import percent
 from harness.training.batches import text_key
 from harness.values.records import Progress, Usage
 
@@ -194,8 +195,8 @@ def _by_model(
     if len(failed) > spec.failure_limit * len(rows):
         first = failed[0]["reason"]
         raise ValueError(
-            f"{len(failed)} of {len(rows)} labels could not be read, more than failure_limit {spec.failure_limit:.0%} "
-            f"(the first: {first}); use a more capable labeler, or by: mined"
+            f"{len(failed)} of {len(rows)} labels could not be read, more than failure_limit "
+            f"{percent(spec.failure_limit)} (the first: {first}); use a more capable labeler, or by: mined"
         )
     suggested = _suggested(told) if spec.use_suggested else {}
     notes |= {"vague queries replaced": len(suggested)} if spec.use_suggested else {}

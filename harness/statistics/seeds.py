@@ -18,6 +18,7 @@ import numpy as np
 from harness.statistics.crossed import CrossedVariance, group_positions, of_gains
 from harness.statistics.intervals import DECIMALS, fewest_groups, too_few_groups
 from harness.statistics.stats import Paired, check, differences, fills_for, verdict, verdict_of_fills
+from harness.text.decimals import percent
 from harness.values.effects import RecipeClaim
 
 LEAST_SEEDS = 3
@@ -84,7 +85,7 @@ def _without_test(
 ) -> dict[str, Any]:
     n_queries, n_seeds = gains.n_queries + failed, len(gains.by_seed)
     if failed / n_queries > failure_limit:
-        limit = f"(limit {failure_limit:.1%})"
+        limit = f"(limit {percent(failure_limit, 1)})"
         return {"verdict": "failed", "reason": f"{failed} of {n_queries} queries have no value in every seed {limit}"}
     if n_seeds < LEAST_SEEDS:
         return {"reason": f"a claim about a recipe needs at least {LEAST_SEEDS} seeds, got {n_seeds}"}

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from harness.statistics.intervals import DECIMALS, FlipEstimate, GroupSums, estimates
+from harness.text.decimals import percent
 from harness.values.findings import Comparison
 from harness.values.frozen import Verdict
 from harness.values.measures import Measure
@@ -167,7 +168,8 @@ def _failure(pair: Paired, complete: GroupSums, failure_limit: float) -> str:
     if not pair.values:
         return f"no query has a {pair.measure}: nothing was measured"
     if pair.failed / len(pair.values) > failure_limit:
-        return f"{pair.failed} of {len(pair.values)} queries have no value on both sides (limit {failure_limit:.1%})"
+        limit = f"(limit {percent(failure_limit, 1)})"
+        return f"{pair.failed} of {len(pair.values)} queries have no value on both sides {limit}"
     return "" if complete.n_queries else "no query has a value on both sides"
 
 

@@ -14,13 +14,14 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.errors import ConfigError, DatasetMissing, Problem
+from harness.errors import ConfigError, DatasetMissing, Problem, in_order
 from harness.suite import builtin, secrets
 from harness.suite.conflicts import conflicts
 from harness.suite.places import expand_places
-from harness.suite.problems import SuiteFile, problem_of
+from harness.suite.problems import problem_of
 from harness.suite.renamed import SCHEMA, KeyPath, upgraded
 from harness.suite.spec import Suite
+from harness.suite.written import SuiteFile
 from harness.suite.yaml_text import TOO_DEEP, NotYaml, parsed
 
 STAND_INS = {"schema": SCHEMA, "name": "x", "dataset": {"path": "."}, "measures": ["ndcg@1"]}
@@ -70,8 +71,8 @@ def parse_suite(text: str, path: Path) -> Suite:
     problems = [*(problem for problem in given_away if problem.where not in told), *problems]
     if problems:
         masked = [Problem(*(secrets.mask(text) for text in (one.where, one.what, one.hint))) for one in problems]
-        raise (DatasetMissing if problems == no_data else ConfigError)(masked)
-    return suite
+        raise (DatasetMissing if problems == no_data else ConfigError)(in_order(masked))
+    return suite.read_from(file)
 
 
 def _secrets(node: yaml.Node, at: KeyPath, file: SuiteFile) -> Iterator[Problem]:

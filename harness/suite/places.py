@@ -11,8 +11,8 @@ from harness.errors import Problem
 from harness.files import exists, is_file, is_folder
 from harness.suite import builtin
 from harness.suite.external import place_files
-from harness.suite.problems import SuiteFile
 from harness.suite.renamed import KeyPath
+from harness.suite.written import SuiteFile
 
 NAMED = ("hf://", "ir_datasets:")
 """Sources of a dataset that are names, and no places on this machine."""

@@ -1,4 +1,4 @@
-"""Problems of a suite file: the place of each with its line, and in words what the check of a spec found.
+"""Problems of a suite file: in words what the check of a spec found, with the place of each.
 
 Knows the shape of specs and nothing of what they mean.
 """
@@ -6,9 +6,6 @@ Knows the shape of specs and nothing of what they mean.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -19,6 +16,7 @@ from harness.suite import secrets
 from harness.suite.fields import NAME_PATTERN, NAME_SHAPE
 from harness.suite.renamed import SCHEMA, KeyPath, suggestion
 from harness.suite.spec import Suite
+from harness.suite.written import SuiteFile
 
 SHAPES = {
     "model_type": "a mapping",
@@ -27,31 +25,6 @@ SHAPES = {
     "too_short": "a list that is not empty",
     "none_required": "null",
 }
-
-
-@dataclass
-class SuiteFile:
-    """A suite file: its path, which key is written under which name there, and the line of each key as written."""
-
-    path: Path
-    written: Mapping[KeyPath, KeyPath]
-    lines: dict[KeyPath, int] = field(default_factory=dict)
-
-    def where(self, at: KeyPath) -> str:
-        """``suite.yaml:7: candidates.staged.tune``, as the file has it."""
-        key = next((old + at[len(new) :] for new, old in self.written.items() if at[: len(new)] == new), at)
-        known = key
-        while known and known not in self.lines:
-            known = known[:-1]
-        return f"{self.path}:{self.lines.get(known, 1)}: {_dotted(key)}" if key else f"{self.path}"
-
-    def key_today(self, at: KeyPath) -> KeyPath:
-        """The path in the suite as it is read of what the file has at `at`."""
-        return next((new + at[len(old) :] for new, old in self.written.items() if at[: len(old)] == old), at)
-
-
-def _dotted(at: KeyPath) -> str:
-    return ".".join(str(part) for part in at)
 
 
 def problem_of(detail: ErrorDetails, file: SuiteFile) -> Problem:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from harness.suite.bounds import Diagnose, Gate, Limits, OnInconclusive, Prices
 from harness.suite.declining import AbstentionSentences, own_sentences
@@ -38,6 +38,7 @@ from harness.suite.search import Search, expanded
 from harness.suite.sources import DatasetSource, Evaluate, Forgetting
 from harness.suite.tracking import Tracking, tracking_of
 from harness.suite.training_data import Data, Pairs
+from harness.suite.written import SuiteFile
 from harness.values.measures import Measure
 
 SERVED = "llm:generator"
@@ -156,6 +157,17 @@ class Suite(Spec):
     """Tokens, padding included, that a model reads at once; None: by the device and its free memory."""
     published: dict[Name, dict[MeasureName, float]] = Field(default_factory=dict)
     """Figures from elsewhere, shown beside ours: row -> measure -> value."""
+    _file: SuiteFile = PrivateAttr(default_factory=SuiteFile)
+
+    @property
+    def file(self) -> SuiteFile:
+        """Where it was read; a suite that was made otherwise has an empty one."""
+        return self._file
+
+    def read_from(self, file: SuiteFile) -> Suite:
+        """Remember the file that this suite was read from; return the suite."""
+        self._file = file
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -33,6 +33,15 @@ def fixed(value: float | None, digits: int = 3) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
+def percent(share: float | None, digits: int = 0) -> str:
+    """Return a share of 1 in per cent: ``57 %``. One that is next to nothing, but not nothing, is ``<1 %``."""
+    known = finite(share)
+    if known is None:
+        return NONE
+    text = f"{100 * known:.{digits}f}"
+    return f"<{10.0**-digits:g} %" if known > 0 and float(text) == 0 else f"{text} %"
+
+
 def signed(value: float | None) -> str:
     """Return a difference with sign and three decimals; with more if it is small but not zero."""
     known = finite(value)

@@ -46,7 +46,7 @@ class Placed(Frozen):
 
 
 class Board(Frozen):
-    """Systems of a suite ranked by one measure; `unranked` have failed scores.
+    """Systems of a suite ranked by one measure; `unranked` have failed scores, `seeds` are those of trained systems.
 
     `accepted` and `reason` say when and why the scores were accepted; both are empty for a board of an outcome.
     """
@@ -68,6 +68,7 @@ class Board(Frozen):
     questions: SyntheticQuestions | None = None
     rows: tuple[Placed, ...]
     unranked: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
 
 
 class RankedFile(Frozen):

@@ -79,7 +79,7 @@ def utilisation(operations_a_second: float) -> str:
 
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     peak = next((peak for part, peak in PEAKS.items() if part in name), None)
-    return f"{operations_a_second / peak:.1%}" if peak else "-"
+    return f"{100 * operations_a_second / peak:.1f} %" if peak else "-"
 
 
 def device_name(device: str) -> str:

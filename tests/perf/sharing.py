@@ -61,7 +61,7 @@ def together(lab: Lab) -> Row:
     shared, known = harness_plan(only(suite, names), dataset, store)
     alone = [harness_plan(only(suite, [name]), dataset, store)[0] for name in names]
     note = (
-        f"{shared:.0f} s against {sum(alone):.0f} s; {known:.0%} of the seconds rest on measured speeds; "
+        f"{shared:.0f} s against {sum(alone):.0f} s; {100 * known:.0f} % of the seconds rest on measured speeds; "
         f"candidates: {', '.join(names)}"
     )
     return Row(

@@ -70,7 +70,7 @@ def _steps(places: Sequence[FunnelPlace], funnel: Funnel) -> Iterable[Bar]:
         end = start + place.share
         share = fmt.share(place.share, place.low, place.high)
         label = f"{fmt.count(place.count)} of {whole} ({share}) {place_said(place, funnel)}"
-        text = f"{fmt.count(place.count)} ({fmt.percent(place.share)})"
+        text = f"{fmt.count(place.count)} ({decimals.percent(place.share)})"
         tone = "improved" if is_good(place) else TONES[place.name]
         yield Bar(name_of(place), start, end, tone, text, label)
         start = end
@@ -153,7 +153,7 @@ def _learning(rows: Sequence[CurvePoint]) -> LineChart:
     """Return the gain with its interval at each share: the mean, less the mean of the untuned pipeline."""
     measure = rows[0].measure
     dots = [
-        Dot(row.share, gain, finite(row.gain_low), finite(row.gain_high), fmt.percent(row.share), _share_said(row))
+        Dot(row.share, gain, finite(row.gain_low), finite(row.gain_high), decimals.percent(row.share), _share_said(row))
         for row in rows
         if (gain := finite(row.gain)) is not None
     ]
@@ -164,4 +164,5 @@ def _learning(rows: Sequence[CurvePoint]) -> LineChart:
 def _share_said(row: CurvePoint) -> str:
     gain = decimals.difference(row.gain, row.gain_low, row.gain_high)
     examples = fmt.counted(row.examples, "example")
-    return f"{fmt.percent(row.share)} of the data ({examples}): {row.measure} {decimals.fixed(row.mean)}, gain {gain}"
+    share, mean = decimals.percent(row.share), decimals.fixed(row.mean)
+    return f"{share} of the data ({examples}): {row.measure} {mean}, gain {gain}"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from harness.report import format as fmt
 from harness.report.content.questions import first_line
 from harness.report.model import VERDICT_TONES, Cell, Column, Table, cells, difference, join, left, number
+from harness.report.seedless import seeds_told
 from harness.report.view import BASELINE, is_rank
 from harness.text import decimals
 from harness.text.decimals import finite
@@ -56,6 +57,7 @@ def facts(board: Board) -> tuple[str, ...]:
     parts = (
         fmt.over(board.queries, board.groups),
         f"split {board.split}, scored {fmt.counted(board.times_scored, 'time')}",
+        seeds_told(board.seeds),
         f"run on {board.created[:10]}",
         f"commit {board.commit[:10]}{changed}" if board.commit else "",
         f"accepted on {board.accepted[:10]} ({board.reason})" if board.accepted else "",

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from harness.report import format as fmt
-from harness.report.content import effects, recipes
-from harness.report.content.subjects import best_setting, counts, numbers
+from harness.report.content import effects, recipes, untrained
+from harness.report.content.subjects import MANY, best_setting, counts, numbers, subjects
 from harness.report.view import BASELINE, View, identical, row_label
 from harness.statistics.alike import answers_only
 from harness.text import decimals
 from harness.text.decimals import finite
 from harness.values.findings import Comparison, SystemInfo
 
-MOST_SENTENCES = 8
 FAILS_A_GATE = ("regressed", "failed", "missing")
 
 
 def by_candidate(view: View) -> tuple[str, ...]:
-    """Return what came of the candidates: a sentence for each, or counts where there are many."""
+    """Return what came of the candidates: a sentence for each, or one for each measure where there are many."""
     if not view.candidates:
         return ("This outcome has no candidates, only baseline rows.", *_regressions(view))
     if not view.gains:
         return ("No gain was tested: the suite gates no measure that was run.", *_regressions(view))
-    few = len(_unclaimed(view)) <= MOST_SENTENCES
+    few, tested = len(_unclaimed(view)) <= MANY, subjects(view)
     return (
         *recipes.sentences(view),
         *([_candidate(view, info) for info in recited(view)] if few else _by_measure(view)),
+        *(untrained.sentences(view, tested) if len(tested) > MANY and best_setting(view) else ()),
         *effects.sentences(view),
         *_stronger_baseline(view),
         *_regressions(view),
@@ -36,7 +36,7 @@ def by_candidate(view: View) -> tuple[str, ...]:
 def recited(view: View) -> list[SystemInfo]:
     """Return the candidates that have a sentence each: few, and without a verdict on their recipe."""
     apart = _unclaimed(view)
-    return apart if view.gains and len(apart) <= MOST_SENTENCES else []
+    return apart if view.gains and len(apart) <= MANY else []
 
 
 def _unclaimed(view: View) -> list[SystemInfo]:
@@ -46,9 +46,20 @@ def _unclaimed(view: View) -> list[SystemInfo]:
 
 def _by_measure(view: View) -> Iterable[str]:
     for measure in view.gated:
-        rows = [row for info in view.candidates if (row := view.gain(info, measure))]
-        if rows:
-            yield f"{measure}: of {len(view.candidates)} candidates with their seeds, {counts(rows)}."
+        found = {info.label: row for info in view.candidates if (row := view.gain(info, measure))}
+        seeds = " with their seeds" if len(view.seeds) > 1 else ""
+        if found:
+            yield f"{measure}: of {len(view.candidates)} candidates{seeds}, {fmt.listed(list(_verdicts(found)))}."
+
+
+def _verdicts(found: Mapping[str, Comparison]) -> Iterable[str]:
+    """Return how many candidates have each verdict, and which: of improvements, the largest alone."""
+    for verdict in dict.fromkeys(row.verdict for row in found.values()):
+        names = [label for label, row in found.items() if row.verdict == verdict]
+        if verdict == "improved":
+            most = max(names, key=lambda label: found[label].difference or 0.0)
+            names = [f"{most}{' most' if len(names) > 1 else ''}, {numbers(found[most])}"]
+        yield f"{sum(row.verdict == verdict for row in found.values())} {verdict} ({fmt.listed(fmt.first(names))})"
 
 
 def _candidate(view: View, info: SystemInfo) -> str:

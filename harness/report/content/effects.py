@@ -182,7 +182,7 @@ def _share(view: View, row: Effect) -> Cell:
 
 
 def _percent(share: float) -> str:
-    return "more than all" if share >= 1.005 else f"{100 * share:.0f} %"
+    return "more than all" if share >= 1.005 else decimals.percent(share)
 
 
 def in_full(view: View) -> Table | None:

@@ -12,6 +12,7 @@ from typing import Any
 from harness.report import format as fmt
 from harness.report.content.comparisons import MDE, comparison_cells
 from harness.report.model import VERDICT_TONES, Cell, Column, Table, Tone, cells, join, left, number
+from harness.report.seedless import seeds_of, seeds_told
 from harness.statistics.verdicts import Gated, Gating
 from harness.text import decimals
 from harness.text.decimals import finite
@@ -41,10 +42,12 @@ def heading(found: Gating) -> str:
 
 
 def subject(found: Gating) -> str:
-    """Return what was compared with what, in one line."""
+    """Return what was compared with what, in one line; the seed too, if all that is trained has the same."""
+    seeds = seeds_of(found)
+    outcome = f"Outcome of {found.created}{f', {seeds_told(seeds)}' if len(seeds) == 1 else ''}"
     if not found.accepted:
-        return f"Outcome of {found.created}, split {found.split}; nothing is accepted yet."
-    return f"Outcome of {found.created} against what was accepted on {found.accepted} ({fmt.bare(found.why)})."
+        return f"{outcome}, split {found.split}; nothing is accepted yet."
+    return f"{outcome} against what was accepted on {found.accepted} ({fmt.bare(found.why)})."
 
 
 def table(found: Gating) -> Table:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.report import format as fmt
+from harness.report import seedless
 from harness.report.content import (
     candidates,
     costs,
@@ -34,6 +35,8 @@ from harness.values.findings import Outcome, SystemInfo
 
 EXPLORATORY = "°"
 PARTIAL = "†"
+UTILITY = "utility"
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def _subject(view: View) -> str:
         f"split {outcome.split}" + (f" ({fmt.counted(queries, 'query', 'queries')})" if queries else ""),
         fmt.counted(outcome.dataset.documents, "document"),
         fmt.counted(len({info.name for info in view.candidates}), "candidate"),
-        *([fmt.counted(len(view.seeds), "seed")] if view.seeds or not view.candidates else []),
+        *filter(None, [seedless.seeds_told(view.seeds)]),
     ]
     if all(is_rank(name) for name in view.measures):
         parts.append("retrieval only")
@@ -153,7 +156,7 @@ def quality(view: View) -> Table:
         tuple(columns),
         tuple(rows),
         join(f"Means over {_populations(view)}.", gated, exploratory) if view.measures else "Nothing was measured.",
-        tuple(_partial_notes(view)),
+        (*_partial_notes(view), *_all_wrong(view)),
         upper=_baselines(view.systems),
     )
 
@@ -195,6 +198,21 @@ def _partial_notes(view: View) -> Iterable[str]:
         ]
         if parts:
             yield f"{PARTIAL} mean over the queries that have a score; {info.label} failed on: {', '.join(parts)}."
+
+
+def _all_wrong(view: View) -> Iterable[str]:
+    """Return what the lowest value of utility means, if a system has it: every answer was wrong."""
+    rule = view.outcome.spec.get("utility") or {}
+    cost = finite(rule.get("wrong_cost", 1.0)) or 0.0
+    wrong = [info.label for info in view.systems if cost and view.mean(info, UTILITY) == -cost]
+    if wrong:
+        who = fmt.counted(len(wrong), "system") if len(wrong) > MOST_NAMED else fmt.listed(wrong)
+        right = f"{rule.get('right', 'exact_match')} of {finite(rule.get('threshold')) or 1.0:g} or more"
+        yield (
+            f"{UTILITY} is 1 for a right answer ({right}) or a right abstention, 0 for another abstention and "
+            f"{-cost:g} for a wrong answer. "
+            f"{-cost:g} means that every answer was wrong: {who}."
+        )
 
 
 def _baselines(systems: Iterable[SystemInfo]) -> int:

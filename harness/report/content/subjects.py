@@ -14,6 +14,8 @@ from harness.values.effects import RecipeClaim
 from harness.values.findings import Comparison, SystemInfo
 
 Tested = Comparison | RecipeClaim
+MANY = 8
+"""More candidates than this are counted in the headline, and named by verdict below it."""
 VERBS = {"regressed": "regressed against", "equivalent": "is equivalent to"}
 
 

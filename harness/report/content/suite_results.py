@@ -8,6 +8,7 @@ from harness.report import format as fmt
 from harness.report.content.comparisons import comparison_cell
 from harness.report.content.questions import first_line
 from harness.report.model import Cell, Column, Table, cells, left, number, queries_and_groups
+from harness.report.seedless import trained_with
 from harness.report.view import BASELINE, is_rank
 from harness.text import decimals
 from harness.values.findings import Comparison, SystemInfo
@@ -200,7 +201,7 @@ def data(results: Sequence[SuiteResults]) -> Table:
     columns = (
         *left("suite", "dataset"),
         *map(Column, ("documents", "train queries", "dev queries", "test queries")),
-        *left("scored split", "digest of the data", "run on", "commit", "machine"),
+        *left("scored split", "seeds", "digest of the data", "run on", "commit", "machine"),
     )
     return Table("Data", columns, tuple(_data_row(suite) for suite in results))
 
@@ -213,6 +214,7 @@ def _data_row(suite: SuiteResults) -> tuple[Cell, ...]:
         number(suite.dataset.documents, "count"),
         *(number(suite.dataset.queries.get(split), "count") for split in ("train", "dev", "test")),
         suite.split,
+        ", ".join(map(str, trained_with(row.info for row in suite.systems))) or decimals.NONE,
         suite.dataset.digest[:10],
         suite.created[:10],
         f"{suite.commit[:10]}{changed}" if suite.commit else decimals.NONE,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from harness.report import format as fmt
 from harness.report.content import untrained
 from harness.report.content.subjects import (
+    MANY,
     Subject,
     Tested,
     best_setting,
@@ -33,7 +34,7 @@ MOST_NAMED = 3
 
 
 def summarise(view: View) -> Headline:
-    """Sum up the verdicts on the candidates.
+    """Sum up the verdicts on the candidates; many are counted, and `candidates` names them by verdict.
 
     A training is recommended only if it is shown to improve on the best system without training.
     """
@@ -41,8 +42,8 @@ def summarise(view: View) -> Headline:
     if not tested:
         return Headline("", "Nothing was tested: no candidate has a verdict on a gated measure.", ())
     paid = paying(tested)
-    settings = tuple(untrained.sentences(view, tested))
-    tail = (*_mixed(tested), *_untuned_better(view, paid), _certainty(tested))
+    settings = tuple((untrained.counted if len(tested) > MANY else untrained.sentences)(view, tested))
+    tail = (*_mixed(tested), *_untuned_better(view, paid), *_certainty(tested))
     if not paid:
         all_regressed = all(one.on("regressed") for one in tested)
         tone: Tone = "regressed" if all_regressed else "inconclusive"
@@ -52,7 +53,8 @@ def summarise(view: View) -> Headline:
         first = f"{_who(paid, tested)} improved on {BASELINE}, {_outdone(view, paid)}."
         return Headline("inconclusive", first, (_most(paid), *settings, *tail))
     best = worth[0]
-    rest = (_cost(view, best), *settings, *_others(view, best, paid), *tail)
+    others = () if len(tested) > MANY else _others(view, best, paid)
+    rest = (_cost(view, best), *settings, *others, *tail)
     return Headline("improved", _recommended(view, best, paid, tested), rest)
 
 
@@ -92,7 +94,11 @@ def _recommended(view: View, best: Subject, paid: Sequence[Subject], tested: Seq
     if best is paid[0]:
         return f"{_who(paid, tested)} improved on {BASELINE}, {best.label} most: {best.gains}{without}{but}."
     outdone = paid[: paid.index(best)]
-    more = f"{fmt.listed(fmt.first([one.label for one in outdone]))} improved more, {_outdone(view, outdone)}"
+    if len(tested) > MANY:
+        which = "it is not" if len(outdone) == 1 else "none of these is"
+        more = f"{len(outdone)} improved more, but {which} shown to improve on {best_setting(view)}"
+    else:
+        more = f"{fmt.listed(fmt.first([one.label for one in outdone]))} improved more, {_outdone(view, outdone)}"
     return f"{_who(paid, tested)} improved on {BASELINE}. {best.label} improved {best.gains}{without}; {more}{but}."
 
 
@@ -144,8 +150,12 @@ def _detectable(rows: Iterable[Tested]) -> str:
 
 
 def _mixed(subjects: Sequence[Subject]) -> Iterable[str]:
-    for one in subjects:
-        if one.on("improved") and not one.paid:
+    """Return who improved on a measure and lost on another; how many, if there are many candidates."""
+    mixed = [one for one in subjects if one.on("improved") and not one.paid]
+    if len(mixed) > 1 and len(subjects) > MANY:
+        yield f"{len(mixed)} improved on one measure, but lost or failed on another."
+    else:
+        for one in mixed:
             lost = fmt.listed([f"{row.measure} by {numbers(row)}" for row in one.on("regressed")])
             yield f"{one.label} improved {one.gains}, but {f'lost {lost}' if lost else 'failed on another measure'}."
 
@@ -180,14 +190,17 @@ def _rows_above(view: View, measure: str, gain: float) -> list[tuple[SystemInfo,
     ]
 
 
-def _certainty(tested: Sequence[Subject]) -> str:
+def _certainty(tested: Sequence[Subject]) -> Iterable[str]:
+    """Return what the intervals hold for, and the verdicts; of many candidates, the lines and tables below say it."""
+    if len(tested) > MANY:
+        return
     rows = [row for one in tested for row in one.rows]
     recipes = any(isinstance(row, RecipeClaim) for row in rows)
     trained = any(one.info.tunes for one in tested)
     about = "the recipes" if recipes else "these checkpoints, not about their recipes"
     over = [fmt.over(*pair) for pair in dict.fromkeys((row.n_queries, row.n_groups) for row in rows if row.n_queries)]
     sizes = f" ({fmt.listed(over)})" if over else ""
-    return (
+    yield (
         f"The intervals hold for all these comparisons together{sizes}"
         f"{f'; the verdicts are about {about}' if trained else ''}."
     )

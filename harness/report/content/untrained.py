@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.report import format as fmt
 from harness.report.content.comparisons import comparison_cell
-from harness.report.content.subjects import Subject, Tested, best_setting, numbers
+from harness.report.content.subjects import MANY, Subject, Tested, best_setting, numbers
 from harness.report.model import Cell, Column, Table, cells, left
 from harness.report.view import BASELINE, View
 from harness.text import decimals
@@ -25,10 +25,28 @@ def sentences(view: View, tested: Sequence[Subject]) -> Iterable[str]:
     name = f"The best system without training, chosen on dev, is {best.system}"
     gain = next((row for key, row in view.gains.items() if key[0] == best.system and key[2] == best.measure), None)
     yield f"{name} ({gain.measure} {numbers(gain)} against {BASELINE})." if gain else f"{name}."
+    for measure, rows in _by_measure(view, tested):
+        yield f"Of the trained candidates, on {measure}: {'; '.join(_parts(rows))}."
+
+
+def counted(view: View, tested: Sequence[Subject]) -> Iterable[str]:
+    """Return which system without training is the best, and how many trained candidates improve on it."""
+    found = [
+        f"{sum(row.verdict == 'improved' for _, row in rows) or 'none'} of {len(rows)} on {measure}"
+        for measure, rows in _by_measure(view, tested)
+    ]
+    if not best_setting(view) or not found:
+        yield from sentences(view, tested)
+        return
+    yield f"Of the trained ones, {fmt.listed(found)} improve on {best_setting(view)}, the best without training."
+
+
+def _by_measure(view: View, tested: Sequence[Subject]) -> Iterable[tuple[str, list[tuple[str, Tested]]]]:
+    """Return the verdicts on the trained candidates against the best without training, by measure."""
     for measure in view.gated:
         rows = [(one.label, row) for one in tested for row in one.beyond if row.measure == measure]
         if rows:
-            yield f"Of the trained candidates, on {measure}: {'; '.join(_parts(rows))}."
+            yield measure, rows
 
 
 def _parts(rows: Sequence[tuple[str, Tested]]) -> Iterable[str]:
@@ -73,6 +91,7 @@ def over_best(view: View) -> Table | None:
         (Column("trained candidate", "left"), *(Column(name, "left") for name in measures)),
         tuple(rows),
         f"{best} was chosen on dev. The intervals hold for all rows of this table at once.",
+        folded=len(trained) > MANY,
     )
 
 
@@ -95,4 +114,4 @@ def changes(view: View) -> Table | None:
         for name, info in by_name.items()
     ]
     columns = (*left("candidate"), *(Column(name, "left", wraps=True) for name in ("trains", "settings")))
-    return Table("What each candidate changes", columns, tuple(rows))
+    return Table("What each candidate changes", columns, tuple(rows), folded=len(rows) > MANY)

@@ -14,6 +14,7 @@ from harness.report.content.boards import GAIN, dates_of, facts, from_accepted, 
 from harness.report.model import Column
 from harness.report.render.html import SCRIPTS, STYLES, page
 from harness.report.render.page_tables import PageCell, PageTable, page_table
+from harness.report.seedless import of_board
 from harness.text import decimals
 from harness.values.boards import Board, Past, Placed
 
@@ -85,7 +86,8 @@ class ShownSuite(NamedTuple):
 
 def render_page(boards: Sequence[Board]) -> str:
     """Return the leaderboard as one HTML text."""
-    suites = tuple(_suite(name, list(found)) for name, found in groupby(boards, key=lambda board: board.suite))
+    shown = map(of_board, boards)
+    suites = tuple(_suite(name, list(found)) for name, found in groupby(shown, key=lambda board: board.suite))
     return page(
         TEMPLATE,
         SCRIPTS[:1],

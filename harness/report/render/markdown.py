@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment
 
 from harness.report import format as fmt
+from harness.report import seedless
 from harness.report.charts.values import Chart
 from harness.report.content import gates, reading, suite_results
 from harness.report.content.boards import from_accepted, history, sentences, standing
@@ -102,13 +103,15 @@ def render_learning_curve_markdown(curve: LearningCurve, pictures: Sequence[Pict
 
 def render_boards(boards: Sequence[Board]) -> str:
     """Return the leaderboard as one Markdown text."""
-    parts = [(board, standing(board), history(board), list(sentences(board))) for board in boards]
+    shown = [seedless.of_board(board) for board in boards]
+    parts = [(board, standing(board), history(board), list(sentences(board))) for board in shown]
     return _rendered("leaderboard.md.j2", parts=parts, accepted=from_accepted(boards))
 
 
 def render_results(results: Sequence[SuiteResults], folder: str, path: str) -> str:
     """Return what paid where as one Markdown text; `folder` has the accepted scores, `path` is that of the text."""
     content = suite_results
+    results = [seedless.of_results(one) for one in results]
     tables = [
         make(results) for make in (content.summary, content.closer, content.paid, content.did_not_pay, content.data)
     ]
@@ -122,11 +125,12 @@ def render_results(results: Sequence[SuiteResults], folder: str, path: str) -> s
 
 def render_gating(gating: Gating, brief: bool = False) -> str:
     """Return what gates found as Markdown, for the summary of a CI job; `brief` has what fails only, and no table."""
+    said, gating = gates.subject(gating), seedless.of_gating(gating)
     lines = [*gates.sentences(gating.failing if brief else gating.verdicts), *gates.remarks(gating)]
     synthetic = first_line(gating.questions)
     return "\n".join(
         ([f"**{escaped(synthetic)}**", ""] if synthetic else [])
-        + [f"## {escaped(gates.heading(gating))}", "", escaped(gates.subject(gating)), ""]
+        + [f"## {escaped(gates.heading(gating))}", "", escaped(said), ""]
         + ([] if brief else [table_text(gates.table(gating)), ""])
         + [f"- {escaped(line)}" for line in lines]
         + [""]

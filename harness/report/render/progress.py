@@ -1,6 +1,6 @@
 """Progress in the terminal: a bar for each step that runs, one for all that is left, and a line for each finished step.
 
-Where the output is no terminal, there are the lines alone.
+Where the output is no terminal, there are the lines alone, each with how many stage calls are done.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class Steps:
         self.console = console
         self._bar = Progress(*_columns(console.width), console=console, transient=True, disable=not console.is_terminal)
         self._whole: TaskID | None = None
+        self._done = self._total = 0
 
     def __enter__(self) -> Steps:
         self._bar.start()
@@ -88,8 +89,11 @@ class Steps:
     def shows_rest(self) -> bool:
         return not self._bar.disable
 
-    def rest(self, seconds: float, done: int, total: int) -> None:
+    def rest(self, seconds: float | None, done: int, total: int) -> None:
         """Show how many stage calls are done, and when the others will be; nothing once all are."""
+        self._done, self._total = done, total if done < total else 0
+        if not self.shows_rest or seconds is None:
+            return
         if done >= total:
             if self._whole is not None:
                 self._bar.remove_task(self._whole)
@@ -115,7 +119,15 @@ class Steps:
         finally:
             self._bar.remove_task(task)
             seconds = time.perf_counter() - started
+            self._done += ended != "stopped after"
             if seconds >= WORTH_A_LINE or ended == "failed in":
-                room = min(LABEL, self.console.width - 24)
-                text = f"{label:<{max(0, room)}} {ended} {seconds:6.1f} s"
+                counted = self._counted()
+                room = min(LABEL, self.console.width - 24 - len(counted))
+                text = f"{counted}{label:<{max(0, room)}} {ended} {seconds:6.1f} s"
                 self.console.print(text, style="red" if ended == "failed in" else "dim", highlight=False, markup=False)
+
+    def _counted(self) -> str:
+        """How many stage calls have ended, as ``3/57``, in front of a line; a terminal has a bar for it."""
+        if self.shows_rest or not self._total:
+            return ""
+        return f"{min(self._done, self._total):>{len(str(self._total))}}/{self._total} "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harness.report import format as fmt
 from harness.report.model import Column, Table, cells, left, number
+from harness.text import decimals
 
 if TYPE_CHECKING:
     from harness.report.render.card import Card, TunedPart
@@ -136,7 +137,7 @@ def merged_said(card: Card) -> str:
     """Return how near a merged generator is to the tuned one; empty if there is none."""
     if card.merged is None:
         return ""
-    share, positions = fmt.percent(card.merged.agreement), fmt.counted(card.merged.positions, "position")
+    share, positions = decimals.percent(card.merged.agreement), fmt.counted(card.merged.positions, "position")
     return (
         f"The merged generator is saved in {card.merged.dtype}. It predicts the same token as base and adapter at "
         f"{share} of {positions}."

@@ -1,12 +1,13 @@
 """Reports on a terminal: the answer first, the rest when asked for.
 
 Tables fit the width: minor columns are left out first, then a table continues in a second one, and one that would need
-more becomes blocks. Words are never broken. Colour only repeats what a word says.
+more becomes blocks. Words are never broken: a name that is too long stands above its row. Colour only repeats what a
+word says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from rich import table as rich_table
 from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
+from rich.segment import Segment, Segments
 from rich.text import Text
 
 from harness.report.content.curve import CurveContents, curve_contents
 from harness.report.content.diagnosis import DiagnosisContents, diagnosed
 from harness.report.content.outcome import Contents, contents
 from harness.report.format import BEST_NOTE, cell_text, listed
-from harness.report.model import Headline, Section, Table, Tone, join
+from harness.report.model import Cell, Headline, Section, Table, Tone, join
 from harness.report.untrusted import plain
 from harness.text.decimals import NONE
 from harness.values.findings import Outcome
@@ -51,8 +53,13 @@ def render(outcome: Outcome, console: Console, verbose: bool = False, folder: Pa
     _print_headline(report.headline, console)
     console.print()
     print_lines(report.by_candidate, console)
+    folded = [table for table in report.answer if table.folded and not verbose]
     for table in report.answer:
-        print_table(table, console, verbose)
+        if table not in folded:
+            print_table(table, console, verbose)
+    if folded:
+        console.print()
+        console.print(_text(f"With -v also: {'; '.join(table.title for table in folded)}.", "dim"))
     for section in report.after:
         print_section(section, console, verbose)
     for table in _tables(report, verbose):
@@ -159,14 +166,15 @@ def print_table(table: Table, console: Console, whole: bool = False) -> None:
     console.print()
     console.print(_text(table.title, "bold"))
     shown, left_out = (table, "") if whole else without_minor(table, console.width)
-    parts = split(shown, console.width)
+    drawn, above = _names_above(shown, console.width)
+    parts = split(drawn, console.width)
     if len(parts) > MOST_PARTS or any(_breaks_a_name(part, console.width) for part in parts):
         _print_blocks(shown, console)
     else:
         for number, part in enumerate(parts):
             if number:
                 console.print()
-            console.print(_drawn(part, console.width))
+            _print_part(part, above, console)
     best = BEST_NOTE if table.has_best and console.is_terminal else ""
     for line in (join(table.caption, best, left_out), *table.notes):
         if line:
@@ -203,6 +211,34 @@ def split(table: Table, width: int) -> list[Table]:
     return [_columns(table, keys + chunk) for chunk in chunks]
 
 
+def _names_above(table: Table, width: int) -> tuple[Table, Mapping[int, Text]]:
+    """Return a table without the names that are too long to stand beside their row, and these by the number of the row.
+
+    Each is printed on a line above its row. Only rows of one line can be told apart then.
+    """
+    if table.keys != 1 or any(column.wraps for column in table.columns) or not _breaks_a_name(table, width):
+        return table, {}
+    names = [plain(cell_text(row[0])) for row in table.rows]
+    above = {number: Text(name) for number, name in enumerate(names) if width // 2 < cell_len(name) <= width}
+    rows = (((Cell(), *row[1:]) if number in above else row) for number, row in enumerate(table.rows))
+    return replace(table, rows=tuple(rows)), above
+
+
+def _print_part(part: Table, above: Mapping[int, Text], console: Console) -> None:
+    """Print a table that fits, with these names above their rows."""
+    if not above:
+        console.print(_drawn(part, console.width))
+        return
+    lines = console.render_lines(_drawn(part, console.width), pad=False)
+    ruled = 0 < part.upper < len(part.rows)
+    first = len(lines) - len(part.rows) - ruled
+    places = {first + number + (ruled and number >= part.upper): name for number, name in above.items()}
+    for place, line in enumerate(lines):
+        if place in places:
+            console.print(places[place])
+        console.print(Segments([*line, Segment.line()]), end="")
+
+
 def _breaks_a_name(table: Table, width: int) -> bool:
     """Return whether a table does not fit because of a long word in what names its rows."""
     widths = _widths(table, width)
@@ -219,16 +255,20 @@ def _columns(table: Table, numbers: Sequence[int]) -> Table:
 
 def _widths(table: Table, width: int) -> list[int]:
     """Return the least width of each column: its longest cell, or the longest word of what may be wrapped."""
-    widths = []
+    widths, whole = [], 0
     for number, column in enumerate(table.columns):
         texts = [plain(cell_text(row[number])) for row in table.rows]
         longest = max(map(cell_len, texts), default=0)
+        whole = whole if number else longest
         if column.wraps or number < table.keys:
             word = max((cell_len(word) for text in texts for word in text.split()), default=0)
             most = WRAPPED if column.wraps else max(WRAPPED, width * 2 // 5)
             # A name is never broken; other long words may be.
             longest = min(longest, max(most, word if number < table.keys else min(word, width // 2)))
         widths.append(max([longest, *(cell_len(word) for word in column.name.split())]))
+    if table.keys and not any(column.wraps for column in table.columns):
+        # What nothing else needs keeps names on one line.
+        widths[0] = max(widths[0], min(whole, widths[0] + width - _total(widths)))
     return widths
 
 
