@@ -8,7 +8,10 @@ from harness.ingest.readers.encodings import decode
 from harness.ingest.readers.parsed import Parsed, clean, document, heading, no_heading
 
 _RULE = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*$")
-_ROLE = re.compile(r":[\w:.+-]+:`([^`<]*?)(?:\s*<[^`>]*>)?`|``([^`]+)``|`([^`<]+?)(?:\s*<[^`>]*>)?`_*")
+_ROLE = re.compile(
+    r":[\w:.+-]{1,100}:`(?P<role>[^`<]*+)(?P<target><[^`>]*>)?`|``(?P<code>[^`]+)``"
+    r"|`(?P<link>[^`<]++)(?P<address><[^`>]*>)?`_*"
+)
 
 
 def read_text(raw: bytes) -> Parsed:
@@ -29,7 +32,7 @@ def read_rst(raw: bytes) -> Parsed:
         place = number + 1 if over else number
         if over or _is_title(lines, place):
             level = levels.setdefault((lines[place + 1][0], over), len(levels) + 1)
-            words = _ROLE.sub(lambda match: match[1] or match[2] or match[3] or "", lines[place])
+            words = _ROLE.sub(_shown, lines[place])
             title = title or words
             written += ["", heading(level, words.replace("\\", "")), ""]
             number = place + 2
@@ -37,6 +40,12 @@ def read_rst(raw: bytes) -> Parsed:
             written.append(no_heading(lines[number]))
             number += 1
     return document(title, "\n".join(written), decoded.notes)
+
+
+def _shown(marked: re.Match[str]) -> str:
+    """What a page shows of marked words: no targets and addresses."""
+    words = marked["role"] or marked["code"] or marked["link"] or ""
+    return words.rstrip() if marked["target"] or marked["address"] else words
 
 
 def _is_title(lines: list[str], place: int) -> bool:
