@@ -19,7 +19,6 @@ _TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?)\n\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
 _TITLE = re.compile(r"^title[ \t]*[:=](.*)$", re.MULTILINE | re.I)
 _OPENED = re.compile(r"<h([1-6])\b", re.IGNORECASE)
 _CLOSED = re.compile(r"</h([1-6])\s*+>", re.IGNORECASE)
-_TAG = re.compile(r"<[^>]*>")
 _ANCHOR = re.compile(r"\{#[\w-]+\}\s*$")
 MOST_MARKED = 4000
 """Characters of a heading whose marks are read for the title: longer ones are no titles."""
@@ -100,9 +99,10 @@ def _headings(block: str) -> Iterator[tuple[int, int, int, str]]:
 
 
 def _words(markup: str) -> str:
-    # A sign that opens no tag is looked for once.
-    tags, rest = markup[: markup.rfind(">") + 1], markup[markup.rfind(">") + 1 :]
-    return one_line(html.unescape(_TAG.sub(" ", tags) + rest))
+    *ended, rest = markup.split(">")
+    # A tag goes from the first sign that opens one to the next that closes one.
+    parts = [(before, " " if opened else ">") for before, opened, _ in (part.partition("<") for part in ended)]
+    return one_line(html.unescape("".join(text for part in parts for text in part) + rest))
 
 
 def _plain(words: str) -> str:

@@ -7,7 +7,7 @@ import re
 from harness.ingest.readers.encodings import decode
 from harness.ingest.readers.parsed import Parsed, clean, document, heading, no_heading
 
-_RULE = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*$")
+_ALL_ONE_SIGN = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*$")
 _ROLE = re.compile(
     r":[\w:.+-]{1,100}:`(?P<role>[^`<]*+)(?P<target><[^`>]*>)?`|``(?P<code>[^`]+)``"
     r"|`(?P<link>[^`<]++)(?P<address><[^`>]*>)?`_*"
@@ -53,7 +53,7 @@ def _is_title(lines: list[str], place: int) -> bool:
     if place + 1 >= len(lines):
         return False
     line, rule = lines[place], lines[place + 1].rstrip()
-    if not line.strip() or line[0] == " " or _RULE.match(line) or not _RULE.match(rule):
+    if not line.strip() or line[0] == " " or _ALL_ONE_SIGN.match(line) or not _ALL_ONE_SIGN.match(rule):
         return False
     # The rule of a table's head has text above it too, but stands among rules with gaps.
     return len(rule) >= min(len(line.rstrip()), 4) and any(map(str.isalnum, line)) and not _ends_table(lines, place)
@@ -65,7 +65,12 @@ def _ends_table(lines: list[str], place: int) -> bool:
 
 def _is_over(lines: list[str], number: int) -> bool:
     """Whether a line is the rule above a title."""
-    if number + 2 >= len(lines) or not _RULE.match(lines[number]):
+    if number + 2 >= len(lines) or not _ALL_ONE_SIGN.match(lines[number]):
         return False
     over, words, under = (line.rstrip() for line in lines[number : number + 3])
-    return over == under and bool(words.strip()) and not _RULE.match(words) and len(over) >= min(len(words.strip()), 4)
+    return (
+        over == under
+        and bool(words.strip())
+        and not _ALL_ONE_SIGN.match(words)
+        and len(over) >= min(len(words.strip()), 4)
+    )
