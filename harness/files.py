@@ -6,10 +6,12 @@ content, name and folder are flushed with fsync, in this order. ``HARNESS_FSYNC=
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -82,6 +84,30 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new content, never a part."""
     with written(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def read_whole(path: Path) -> bytes:
+    """Return the content of a file, or of a pipe that somebody writes into, as ``<(...)`` of a shell is one.
+
+    Raises OSError; also for a device, which may have no end, and for a pipe that nobody writes into.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise OSError(errno.EINVAL, "a device, not a file", str(path))
+    if not stat.S_ISFIFO(mode):
+        return path.read_bytes()
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as pipe:
+        # Without waiting, a pipe says whether anybody is at its other end.
+        first = pipe.read(1)
+        if first == b"":
+            raise OSError(errno.EPIPE, "a pipe that nobody writes into", str(path))
+        os.set_blocking(pipe.fileno(), True)
+        return (first or b"") + pipe.read()
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8, its lines ended by line feeds. Raises OSError and UnicodeDecodeError."""
+    return io.TextIOWrapper(io.BytesIO(read_whole(path)), encoding="utf-8").read()
 
 
 def is_file(path: Path) -> bool:

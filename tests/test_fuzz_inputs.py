@@ -7,10 +7,16 @@ under `slow`.
 from __future__ import annotations
 
 import copy
+import gzip
 import json
+import lzma
+import os
 import random
+import re
 import resource
 import shutil
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -125,8 +131,7 @@ def suites() -> dict[str, bytes]:
 
 def read_suites(folder: Path) -> None:
     for path in folder.iterdir():
-        if path.is_file():
-            load_suite(path)
+        load_suite(path)
 
 
 def dataset() -> dict[str, bytes]:
@@ -209,15 +214,27 @@ KINDS: dict[str, Kind] = {
 
 def attack(kind: Kind, folder: Path, seed: int) -> None:
     """Damage one of the files, and read them all."""
-    chance, files = random.Random(seed), kind.files()
-    name = chance.choice(sorted(files))
+    chance = random.Random(seed)
+    name = chance.choice(sorted(kind.files()))
+    path = laid_out(kind, folder, name)
+    path.write_bytes(damaged(path.read_bytes(), chance))
+    read_or_refused(kind, folder, f"seed {seed}, {name}")
+
+
+def laid_out(kind: Kind, folder: Path, name: str) -> Path:
+    """Write the files that are read together with one of them, and return where it lies."""
+    files = kind.files()
     # Kinds of which every file is read alone need that one only.
     shown = files if kind.read in (read_dataset, baselines.read) else {name: files[name]}
     shutil.rmtree(folder, ignore_errors=True)
     for other, content in shown.items():
         path = folder / other
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(damaged(content, chance) if other == name else content)
+        path.write_bytes(content)
+    return folder / name
+
+
+def read_or_refused(kind: Kind, folder: Path, what: str) -> None:
     began = time.process_time()
     try:
         kind.read(folder)
@@ -226,8 +243,8 @@ def attack(kind: Kind, folder: Path, seed: int) -> None:
         assert all(line.strip() for line in told)
         assert "Traceback" not in "".join(told)
     except Exception as error:
-        raise AssertionError(f"seed {seed}, {name}: {type(error).__name__}: {error}") from error
-    assert time.process_time() - began < SECONDS, f"seed {seed}, {name}"
+        raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+    assert time.process_time() - began < SECONDS, what
 
 
 def attacked(name: str, folder: Path, seeds: Iterable[int]) -> None:
@@ -265,3 +282,118 @@ def test_damaged_input_is_read_or_refused_in_a_sentence(name: str, tmp_path: Pat
 @pytest.mark.parametrize("name", KINDS)
 def test_ten_thousand_damaged_inputs(name: str, tmp_path: Path) -> None:
     attacked(name, tmp_path, range(1000, 11_000))
+
+
+CONTENTS: dict[str, Callable[[bytes], bytes]] = {
+    "UTF-16": lambda content: content.decode().encode("utf-16"),
+    "UTF-16 without a mark": lambda content: content.decode().encode("utf-16-le"),
+    "UTF-32": lambda content: content.decode().encode("utf-32"),
+    "half of a character of UTF-16": lambda content: content.decode().encode("utf-16")[:-1],
+    "Latin-1": lambda content: content.replace(b"e", b"\xe9"),
+    "a mark of UTF-8": lambda content: b"\xef\xbb\xbf" + content,
+    "two marks of UTF-8": lambda content: b"\xef\xbb\xbf" * 2 + content,
+    "CRLF": lambda content: content.replace(b"\n", b"\r\n"),
+    "CR": lambda content: content.replace(b"\n", b"\r"),
+    "other line breaks": lambda content: content.replace(b"\n", "\u2028".encode()),
+    "null bytes": lambda content: b"\0" * 5000,
+    "null bytes between": lambda content: content.replace(b"\n", b"\0\n"),
+    "null bytes at the end": lambda content: content + b"\0" * 100,
+    "nothing": lambda content: b"",
+    "blanks": lambda content: b" \n\t\n" * 100,
+    "one line break": lambda content: b"\n",
+    "gzip": gzip.compress,
+    "gzip twice": lambda content: gzip.compress(gzip.compress(content)),
+    "gzip cut off": lambda content: gzip.compress(content)[:-9],
+    "zip": lambda content: b"PK\x03\x04" + content,
+    "xz": lambda content: lzma.compress(content),
+    "SQLite": lambda content: b"SQLite format 3\0" + content,
+    "a page of a proxy": lambda content: b"<!doctype html><html><body>403 Forbidden</body></html>",
+    "a pointer of Git LFS": lambda content: b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 1\n",
+    "a merge conflict": lambda content: b"<<<<<<< HEAD\n" + content + b"=======\n" + content + b">>>>>>> x\n",
+    "the same twice": lambda content: content + content,
+    "NaN": lambda content: re.sub(rb"(?<=[: \t])[0-9.]+(?=[,}\s])", b"NaN", content),
+    "Infinity": lambda content: re.sub(rb"(?<=[: \t])[0-9.]+(?=[,}\s])", b"-Infinity", content),
+    "huge exponents": lambda content: re.sub(rb"(?<=[: \t])[0-9.]+(?=[,}\s])", b"1e99999", content),
+    "numbers of 5,000 digits": lambda content: re.sub(rb"(?<=[: \t])[0-9.]+(?=[,}\s])", b"9" * 5000, content),
+    "numbers as texts": lambda content: re.sub(rb"(?<=[: \t])([0-9.]+)(?=[,}\s])", rb'"\1"', content),
+    "texts as numbers": lambda content: re.sub(rb'"[^"\n]*"(?=[,}\]\n])', b"5", content),
+    "texts as lists": lambda content: re.sub(rb'"[^"\n]*"(?=[,}\]\n])', b"[]", content),
+    "texts as null": lambda content: re.sub(rb'"[^"\n]*"(?=[,}\]\n])', b"null", content),
+    "keys twice": lambda content: re.sub(rb'("[^"\n]*": *[^,{}\[\]\n]+)', rb"\1, \1", content),
+    "deep lists": lambda content: b"[" * 100_000 + b"]" * 100_000,
+    "deep objects": lambda content: b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "deep lists for texts": lambda content: re.sub(rb'"[^"\n]*"(?=[,}\]])', b"[" * 900 + b"]" * 900, content, count=3),
+    "a text": lambda content: b'"text"\n',
+    "a number": lambda content: b"7\n",
+    "null": lambda content: b"null\n",
+    "an empty object": lambda content: b"{}\n",
+    "an empty list": lambda content: b"[]\n",
+    "one long line": lambda content: b"a" * 2_000_000,
+    "tabs": lambda content: b"\t" * 200_000,
+    "braces": lambda content: b"{" * 200_000,
+    "quotation marks": lambda content: b'"' * 200_001,
+    "half a surrogate pair": lambda content: content.replace(b'": "', b'": "\\ud800'),
+    "other spaces": lambda content: content.replace(b" ", "\u00a0".encode()),
+    "terminal codes": lambda content: content.replace(b" ", b"\x1b[2J"),
+}  # fmt: skip
+"""What people have in place of a good file."""
+
+
+def folder_there(path: Path) -> None:
+    path.mkdir()
+    (path / "x").write_text("x")
+
+
+PLACES: dict[str, Callable[[Path], object]] = {
+    "nothing": lambda path: None,
+    "a folder": folder_there,
+    "a link to nothing": lambda path: path.symlink_to("nothing"),
+    "a link to itself": lambda path: path.symlink_to(path),
+    "a link to its folder": lambda path: path.symlink_to(path.parent),
+    "a pipe": os.mkfifo,
+    "a device without an end": lambda path: path.symlink_to("/dev/zero"),
+    "a device of nothing": lambda path: path.symlink_to("/dev/null"),
+    "a socket": lambda path: socket.socket(socket.AF_UNIX).bind(str(path)),
+    "memory of a process": lambda path: path.symlink_to("/proc/self/mem"),
+}
+"""What may lie where a file belongs."""
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("odd", CONTENTS)
+@pytest.mark.parametrize("name", KINDS)
+def test_an_odd_file_is_read_or_refused_in_a_sentence(name: str, odd: str, tmp_path: Path) -> None:
+    for file in sorted(KINDS[name].files())[:2]:
+        path = laid_out(KINDS[name], tmp_path / "input", file)
+        path.write_bytes(CONTENTS[odd](path.read_bytes()))
+        read_or_refused(KINDS[name], tmp_path / "input", f"{odd}, {file}")
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("odd", PLACES)
+@pytest.mark.parametrize("name", sorted({*KINDS} - {"replies"}))
+def test_what_is_no_file_is_refused_in_a_sentence(
+    name: str, odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in sorted(KINDS[name].files())[:2]:
+        path = laid_out(KINDS[name], tmp_path / "input", file)
+        path.unlink()
+        monkeypatch.chdir(path.parent)
+        PLACES[odd](Path(path.name) if odd == "a socket" else path)
+        read_or_refused(KINDS[name], tmp_path / "input", f"{odd}, {file}")
+
+
+@pytest.mark.timeout(30)
+def test_a_pipe_that_somebody_writes_into_is_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "run.trec"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(run_file()["run.trec"]))
+    writer.start()
+    while True:
+        try:
+            assert len(read_run(pipe)) == 5
+            break
+        except HarnessError:
+            # Its writer is not there yet.
+            time.sleep(0.01)
+    writer.join()

@@ -19,7 +19,7 @@ from harness.data.histories import before, read_history
 from harness.data.judgements import add, read_judgements
 from harness.data.objects import RawRow, field_of, read_objects, text_of, typed
 from harness.errors import Problem
-from harness.files import exists
+from harness.files import exists, read_text
 from harness.suite.sources import ReadingRule
 from harness.text.decimals import is_finite
 from harness.values.records import Document, Qrels, Query, Reference
@@ -228,7 +228,7 @@ def read_source(folder: Path) -> dict[str, Any]:
     """Return what a folder says of its origin; empty if it does not."""
     path = folder / "SOURCE.json"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

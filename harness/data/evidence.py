@@ -74,7 +74,7 @@ def checked_spans(
     Where a query has any span, its relevant documents without one are evidence as a whole. A span that ends behind its
     document is a problem; one that no judgement stands behind is left out and counted.
     """
-    found: dict[str, dict[str, list[Place]]] = {}
+    found: dict[str, dict[str, set[Place]]] = {}
     for span in spans:
         if span.doc_id not in qrels.get(span.query_id, {}) or span.doc_id not in documents:
             repairing.note("absent-span", span.where, f"{span.doc_id!r} of query {span.query_id!r}")
@@ -85,12 +85,11 @@ def checked_spans(
             hint = "count characters of 'text', without the title; if the document has changed, mend or remove the span"
             problems.append(Problem(span.where, what, hint))
             continue
-        places = found.setdefault(span.query_id, {}).setdefault(span.doc_id, [])
-        places += [] if span.place in places else [span.place]
+        found.setdefault(span.query_id, {}).setdefault(span.doc_id, set()).add(span.place)
     for query_id, of_query in found.items():
         for doc_id in relevant_grades(qrels[query_id], level):
             if doc_id in documents:
-                of_query.setdefault(doc_id, [(0, max(1, len(documents[doc_id].text)))])
+                of_query.setdefault(doc_id, {(0, max(1, len(documents[doc_id].text)))})
     return {key: {doc: tuple(sorted(places)) for doc, places in docs.items()} for key, docs in found.items()}
 
 

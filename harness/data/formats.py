@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, Problem, json_fault
-from harness.files import UnpacksTooLarge, gunzipped, write_atomically, written
+from harness.files import UnpacksTooLarge, gunzipped, read_whole, write_atomically, written
 from harness.values.records import Qrels, Run
 from harness.values.repairs import Repairing
 
@@ -53,7 +53,7 @@ def read_lines(path: Path, problems: list[Problem], repairing: Repairing | None 
 def read_bytes(path: Path, problems: list[Problem]) -> bytes:
     """Return the bytes of a file, decompressed if it is gzip; empty, with a problem, if it cannot be read."""
     try:
-        raw = path.read_bytes()
+        raw = read_whole(path)
     except OSError as error:
         problems.append(Problem(str(path), f"cannot be read ({error.strerror})", "give a readable file"))
         return b""
@@ -132,8 +132,11 @@ def _named_twice(line: str) -> str | None:
     repeated: list[str] = []
 
     def check(pairs: list[tuple[str, Any]]) -> None:
-        names = [name for name, _ in pairs]
-        repeated.extend(name for place, name in enumerate(names) if name in names[:place])
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                repeated.append(name)
+            seen.add(name)
 
     json.loads(line, object_pairs_hook=check)
     return repeated[0] if repeated else None

@@ -103,9 +103,9 @@ def _names_role(text: str) -> bool:
     return match is not None and match[1].casefold() in NAMES
 
 
-def _labelled(label: re.Match[str], text: str) -> dict[str, str]:
-    """A turn whose text stands behind the label in `text`."""
-    return {"role": label[1], "content": text[label.end() :]}
+def _labelled(label: re.Match[str], end: int | None = None) -> dict[str, str]:
+    """A turn whose text stands behind the label, up to `end`."""
+    return {"role": label[1], "content": label.string[label.end() : end]}
 
 
 class _Reader:
@@ -138,7 +138,7 @@ class _Reader:
                 return
             # Each text says who speaks: MTRAG's, and what LangChain writes as a buffer.
             self.other = True
-            value = [_labelled(match, item) for item in value if (match := _LABEL.match(item))]
+            value = [_labelled(match) for item in value if (match := _LABEL.match(item))]
         for item in value:
             if isinstance(item, Mapping):
                 yield from self._object(item)
@@ -173,7 +173,7 @@ class _Reader:
             raise _Unread("is a text, and no list of turns")
         self.other = True
         ends = [*(place.start() for place in places[1:]), len(text)]
-        return [_labelled(place, text[:end]) for place, end in zip(places, ends, strict=True)]
+        return [_labelled(place, end) for place, end in zip(places, ends, strict=True)]
 
     def _object(self, item: Mapping[str, Any]) -> Iterator[tuple[Literal["user", "assistant"] | None, str]]:
         role_key = next((name for name in ROLE_KEYS if isinstance(item.get(name), str)), None)

@@ -38,7 +38,7 @@ INVERTED = frozenset(
 """A text that begins with one of these is a yes-no question."""
 FINITE = INVERTED | frozenset(["am", "have", "had", "may", "might", "must", "shall", "cannot"])
 """A text that has one of these later is a statement; search words seldom have them."""
-ASKING, STATING = re.compile(r"[?？؟](?!\w)"), re.compile(r"[.!。]\W*$")  # noqa: RUF001  as other scripts write them
+ASKING, STATING = re.compile(r"[?？؟](?!\w)"), re.compile(r"(?<!\W)[^\w.!。]*+[.!。]\W*+$")  # noqa: RUF001  as other scripts write them
 WORD = re.compile(r"[^\W_]+")
 MOST_KEYWORDS = 7
 """A text with more words is not a list of search words."""

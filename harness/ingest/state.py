@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from harness.data.folders import CORPUS, PACKED
 from harness.errors import ConfigError, Problem
-from harness.files import write_atomically
+from harness.files import read_text, write_atomically
 from harness.hashing import digest_file
 
 STATE, CORPUS_FILE, SOURCE_FILE = "ingest.json", CORPUS[0], "SOURCE.json"
@@ -98,7 +98,7 @@ def open_state(folder: Path) -> Opened:
 
 def _load(path: Path) -> State:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
         if value["schema"] != SCHEMA:
             raise ValueError(value["schema"])
         entries = [_entry(one) for one in value["documents"]]

@@ -14,6 +14,7 @@ from harness.data.folders import CORPUS, QUERIES, SPANS, SPLITS, first_of, qrels
 from harness.data.formats import read_jsonl, read_table
 from harness.data.judgements import read_judgements
 from harness.errors import ConfigError, Problem
+from harness.files import read_text
 from harness.ingest.tally import ENCODER_WORDS
 from harness.suite.sources import ReadingRule
 from harness.text import Detected, detect
@@ -117,7 +118,7 @@ def _answers(folder: Path) -> tuple[int, int]:
 def _questions(folder: Path) -> dict[str, Any]:
     """What SOURCE.json says of synthetic questions."""
     try:
-        value = json.loads((folder / "SOURCE.json").read_text(encoding="utf-8"))
+        value = json.loads(read_text(folder / "SOURCE.json"))
     except (OSError, ValueError, RecursionError):
         return {}
     questions = value.get("questions") if isinstance(value, dict) else None

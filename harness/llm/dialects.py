@@ -55,7 +55,7 @@ _ONLY = re.compile(
     r"only\s+(?:the\s+)?(?:value\s+)?['\"(]?(\d(?:\.\d+)?)['\")]?\s+(?:value\s+)?(?:is|are)\b", re.IGNORECASE
 )
 _SYSTEM = re.compile(
-    r"(?:system|developer)['\"`]?\s*(?:role|messages?|turns?|prompts?|instructions?)?['\"`]?\s*(?:is|are|was)?\s*"
+    r"(?:system|developer)['\"`]?\s*+(?:role|messages?|turns?|prompts?|instructions?)?['\"`]?\s*+(?:is|are|was)?\s*+"
     r"(?:not|n't|un)\s?(?:currently\s+)?(?:supported|allowed|enabled|permitted|available|support|accepted)|"
     r"(?:not|n't)\s+(?:support|accept|allow|enable)\w*\s+(?:the\s+|a\s+|an\s+)?['\"`]?(?:system|developer)|"
     r"(?:unexpected|invalid|unknown|unsupported)\s+(?:message\s+)?role:?\s*['\"`]?(?:system|developer)|"
@@ -63,7 +63,7 @@ _SYSTEM = re.compile(
     re.IGNORECASE,
 )
 _STREAM = re.compile(
-    r"only\s+supports?\s+(?:the\s+)?stream|support\s+stream\s+mode|(?:must|should|need\w*\s+to)\s+be\s+stream|"
+    r"only\s+supports?\s+(?:the\s+)?stream|support\s+stream\s+mode|(?:must|should|need\w{0,9}\s+to)\s+be\s+stream|"
     r"stream['\"`]?\s+(?:must|should|has to|needs to)\s+be\s+(?:set\s+to\s+)?true|non-streaming\s+calls?|"
     r"(?:streaming|stream\s?=\s?true|stream mode)\s+(?:is\s+)?(?:required|only)|requires?\s+stream|"
     r"stream\s+parameter.{0,30}true",

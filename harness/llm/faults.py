@@ -91,7 +91,7 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), status)
     for pattern, status in (
         (r"insufficient (balance|credit|quota|funds)|out of credits|exceeded your current quota|no credit", 402),
-        (r"rate.?limit|too many requests|throttl|qps|concurren\w+ limit|quota exceeded|limit reached", 429),
+        (r"rate.?limit|too many requests|throttl|qps|concurren\w{1,9} limit|quota exceeded|limit reached", 429),
         (r"(invalid|incorrect|missing|no) (api.?)?key|unauthori[sz]ed|authenticat|login fail", 401),
         (r"model .{0,60}(not found|not exist|does not exist|unknown)|no such model|unknown model|^not found", 404),
         (r"unsupported (parameter|value)|unknown (name|field|parameter)|unrecogni[sz]ed|extra inputs|not support", 400),
@@ -105,8 +105,15 @@ WORDS: tuple[tuple[re.Pattern[str], int], ...] = tuple(
 
 def error_in(body: Any) -> ServerError | None:
     """Return the error in the body of a response, in any of the shapes that servers use; None if there is none."""
+    try:
+        return _error_in(body)
+    except RecursionError:
+        return ServerError("an error whose details are nested too deeply")
+
+
+def _error_in(body: Any) -> ServerError | None:
     if isinstance(body, list):
-        return next((error for item in body if (error := error_in(item)) is not None), None)
+        return next((error for item in body if (error := _error_in(item)) is not None), None)
     if isinstance(body, str):
         return ServerError(body) if body.strip() else None
     if not isinstance(body, Mapping):
@@ -142,7 +149,7 @@ def _wrapped(message: str) -> ServerError | None:
         body = json.loads(message)
     except (ValueError, RecursionError):
         return None
-    return error_in(body) if isinstance(body, Mapping) and body.get("error") else None
+    return _error_in(body) if isinstance(body, Mapping) and body.get("error") else None
 
 
 def _words(source: Mapping[str, Any]) -> str:

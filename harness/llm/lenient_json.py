@@ -13,6 +13,7 @@ other texts an escape means what JSON says.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 ESCAPES = '"\\/bfnrt'
@@ -29,6 +30,8 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _LETTERS = re.compile(r"[A-Za-z]+")
 _SPACE = re.compile(r"\s+|\ufeff")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|#[^\n]*", re.DOTALL)
+_COLON, _TEXT_ENDS = re.compile(r"\s*:"), re.compile(r"\s*[,:\]}]")
+_WHOLE_U = re.compile(r"\\u[0-9a-fA-F]{4}")
 
 
 class Mended(NamedTuple):
@@ -38,14 +41,26 @@ class Mended(NamedTuple):
     end: int
 
 
-class CutOff(ValueError):
+class NoReading(ValueError):
+    """The text has no single reading; it was read up to `end`."""
+
+    why = "it has no single reading"
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        super().__init__(self.why)
+
+
+class CutOff(NoReading):
     """The text ends before the value does."""
 
+    why = "it is cut off"
 
-def mend(text: str, start: int) -> Mended | None:
-    """Return the object or list that begins at `start` as valid JSON; None if it has no single reading.
 
-    Raises CutOff if the text ends before the value does.
+def mend(text: str, start: int) -> Mended:
+    """Return the object or list that begins at `start` as valid JSON.
+
+    Raises NoReading if it has no single reading, and CutOff if the text ends before the value does.
     """
     return _Reader(text, start).whole()
 
@@ -57,15 +72,15 @@ class _Reader:
         self.text, self.at = text, start
         self.written: list[str] = []
         self.open: list[str] = []
-        self.unescaped = _LONE.search(text, start) is not None
+        self.start = start
 
-    def whole(self) -> Mended | None:
+    def whole(self) -> Mended:
         while self.at < len(self.text):
             if not self._step():
-                return None
+                raise NoReading(self.at)
             if not self.open:
                 return Mended("".join(self.written), self.at)
-        raise CutOff("it is cut off")
+        raise CutOff(self.at)
 
     def _step(self) -> bool:
         """Take the next token; False if it can be none."""
@@ -73,7 +88,8 @@ class _Reader:
         space = _SPACE.match(self.text, self.at) or _COMMENT.match(self.text, self.at)
         if space is not None:
             self.at = space.end()
-            self.written.append(" ")
+            # One for all that follow each other, so that the token before them is near.
+            self.written += [" "] if self.written[-1:] != [" "] else []
             return True
         if letter in "{[":
             self.open.append("}" if letter == "{" else "]")
@@ -91,13 +107,16 @@ class _Reader:
 
     def _without_last_comma(self) -> None:
         """A comma before a closing bracket separates nothing; one alone in brackets is no list."""
-        places = [number for number, token in enumerate(self.written) if token != " "]
-        if (
-            len(places) >= 2
-            and self.written[places[-1]] == ","
-            and self.written[places[-2]] not in ("{", "[", ",", ":")
-        ):
-            self.written[places[-1]] = " "
+        last = self._last_token(len(self.written))
+        if last < 0 or self.written[last] != ",":
+            return
+        before = self._last_token(last)
+        if before >= 0 and self.written[before] not in ("{", "[", ",", ":"):
+            self.written[last] = " "
+
+    def _last_token(self, end: int) -> int:
+        """The number of the last token before another one that is no space; -1 if there is none."""
+        return next((number for number in range(end - 1, -1, -1) if self.written[number] != " "), -1)
 
     def _bare(self) -> bool:
         """A number, a literal, or a key without quotes."""
@@ -122,8 +141,9 @@ class _Reader:
 
     def _is_key(self) -> bool:
         """Whether what was just read is a key: in an object, after its start or a comma, before a colon."""
-        before = next((token for token in reversed(self.written) if token != " "), "")
-        after = re.compile(r"\s*:").match(self.text, self.at)
+        last = self._last_token(len(self.written))
+        before = self.written[last] if last >= 0 else ""
+        after = _COLON.match(self.text, self.at)
         return self.open[-1:] == ["}"] and before in ("{", ",") and after is not None
 
     def _string(self, quote: str) -> bool:
@@ -136,7 +156,7 @@ class _Reader:
                 parts.append('"')
                 self.written.append("".join(parts))
                 # A text in single quotes may hold apostrophes: it ends only where a text can end.
-                return quote == '"' or re.compile(r"\s*[,:\]}]").match(self.text, self.at) is not None
+                return quote == '"' or _TEXT_ENDS.match(self.text, self.at) is not None
             if letter == "\\":
                 parts.append(self._escape(quote))
             else:
@@ -150,7 +170,7 @@ class _Reader:
         if after == "'":
             self.at += 2
             return "'"
-        whole_u = re.compile(r"\\u[0-9a-fA-F]{4}").match(self.text, self.at)
+        whole_u = _WHOLE_U.match(self.text, self.at)
         if whole_u is not None:
             self.at = whole_u.end()
             return whole_u[0]
@@ -163,9 +183,15 @@ class _Reader:
     def _is_command(self, after: str) -> bool:
         """Whether an escape is none, but the beginning of a command of LaTeX."""
         letters = _LETTERS.match(self.text, self.at + 1)
-        if not self.unescaped or letters is None:
+        if letters is None or _last_lone(self.text) < self.start:
             return False
         return (after in "bf" and len(letters[0]) > 1) or letters[0] in COMMANDS
+
+
+@lru_cache(maxsize=1)
+def _last_lone(text: str) -> int:
+    """Where the last backslash that begins no escape stands; -1 if there is none. Kept for all values of a text."""
+    return max((match.start() for match in _LONE.finditer(text)), default=-1)
 
 
 def _plain(letter: str) -> str:

@@ -15,6 +15,7 @@ from string import Template
 from typing import Literal
 
 from harness.errors import ConfigError, Problem
+from harness.files import read_whole
 from harness.llm.protocol import Message
 from harness.suite.roles import PromptName
 
@@ -59,7 +60,7 @@ def version(name: str, path: str | Path | None = None) -> int | None:
 def _read(name: str, path: str | Path | None) -> str:
     file = resources.files("harness").joinpath("prompts", f"{name}.txt") if path is None else Path(path)
     try:
-        return file.read_bytes().decode("utf-8-sig")
+        return (read_whole(file) if isinstance(file, Path) else file.read_bytes()).decode("utf-8-sig")
     except OSError as error:
         what = f"the prompt's file {str(file)!r} cannot be read ({error.strerror or type(error).__name__})"
         raise ConfigError(Problem(f"llm.prompts.{name}", what, "correct its path, or leave the key out")) from error

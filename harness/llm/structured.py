@@ -15,13 +15,15 @@ from typing import Any
 
 from pydantic import BaseModel, RootModel, ValidationError
 
-from harness.llm.lenient_json import CutOff, Mended, mend
+from harness.llm.lenient_json import CutOff, Mended, NoReading, mend
 from harness.llm.protocol import Message
 from harness.models.thoughts import before_json
 
 SHOWN = 4000
 """Characters of a wrong answer that the model is shown to repair it."""
 COMPLAINTS = 5
+TIMES_READ, SHORT = 4, 20_000
+"""How often a text, or a short one of so many characters, may be read in vain: hostile ones open what never ends."""
 _NUMBER_CUT = re.compile(r"[-+.\deE]*\s*")
 _BRACKET = re.compile(r"[{\[]")
 _LOOSE = re.compile(r"\{\s*[A-Za-z_]\w*\s*:")
@@ -58,7 +60,7 @@ def values_in(text: str, strictly: bool = False) -> Iterator[Any]:
 
     Raises ValueError at JSON that is cut off or broken: nothing inside it or behind it is the answer.
     """
-    text, at = answer_in(text), 0
+    text, at, in_vain = answer_in(text), 0, 0
     while (start := _opening(text, at)) is not None:
         try:
             value, at = _DECODER.raw_decode(text, start) if strictly else _decoded(text, start)
@@ -66,6 +68,9 @@ def values_in(text: str, strictly: bool = False) -> Iterator[Any]:
             if _MEANT.match(text, start):
                 raise ValueError(f"broken JSON: {_fault(error, text, start)}") from None
             at = start + 1
+            in_vain += _read_in_vain(error, text) - start
+            if in_vain > TIMES_READ * max(len(text), SHORT):
+                raise ValueError("broken JSON: too many brackets that are not closed") from None
         except RecursionError:
             raise ValueError("broken JSON: it is nested too deeply") from None
         else:
@@ -97,25 +102,32 @@ def _decoded(text: str, start: int) -> tuple[Any, int]:
         return _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
         mended = _mended(text, start, error)
-        if mended is None:
-            raise
         try:
             return _DECODER.decode(mended.text), mended.end
         except json.JSONDecodeError:
             # What is wrong with the text itself is said, and not what is wrong with what was made of it.
-            raise error from None
+            raise error from NoReading(mended.end)
 
 
-def _mended(text: str, start: int, error: json.JSONDecodeError) -> Mended | None:
+def _mended(text: str, start: int, error: json.JSONDecodeError) -> Mended:
+    """Return the value with its damage repaired; raise the error if that is not possible."""
     if not (_MEANT.match(text, start) or _LOOSE.match(text, start)):
-        return None
+        raise error
     try:
         return mend(text, start)
-    except CutOff:
-        if error.msg.startswith("Invalid"):
+    except NoReading as fault:
+        if isinstance(fault, CutOff) and error.msg.startswith("Invalid"):
             # An escape or a line break that JSON does not know hid that the text does not end.
             raise
-        return None
+        raise error from fault
+
+
+def _read_in_vain(error: ValueError, text: str) -> int:
+    """Up to where a text was read for an error."""
+    tried = error if isinstance(error, NoReading) else error.__cause__
+    if isinstance(tried, NoReading):
+        return tried.end
+    return error.pos if isinstance(error, json.JSONDecodeError) else len(text)
 
 
 def _opening(text: str, at: int) -> int | None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 STILL_THINKING = "the model was still thinking at {limit}; raise it or switch thinking off"
@@ -43,7 +45,9 @@ _ONLY_MODELS = re.compile(r"(?:[\w.-]+[:_])?think", re.I)
 """Names of tags that only models write."""
 _TAG = re.compile(rf"<(?P<close>/?)(?P<name>{_NAME})(?:\s[^<>\n]*)?>", re.I)
 _OTHERS = tuple((re.compile(opens, re.M), re.compile(closes, re.M)) for opens, closes, _ in _PAIRS)
-_CHANNEL = re.compile(r"<\|channel\|>\s*(?P<name>\w+)[^<]*(?:<\|[a-z_]+\|>[^<]*)*?<\|message\|>")
+_CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
+_TOKEN = re.compile(r"<(?:\|[a-z_]+\|>)?")
+"""A token of gpt-oss, or a sign that is none."""
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call|start|channel)\|>")
 _BARE_CHANNELS = re.compile(r"\s*analysis(?P<thought>.*?)assistant\s?final(?P<answer>.*)", re.S)
 _BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z])")
@@ -58,6 +62,16 @@ _BEGINS_THINKING = re.compile(
     r"i (?:need|should|have|must|will|think)|i'll|to answer|wait|thinking|so)\b",
     re.I,
 )
+_FENCE = re.compile(r"^[^\S\n]*+(?:```|~~~)", re.M)
+_FENCE_HERE = re.compile(r"[^\S\n]*+(?:```|~~~)")
+_FILLED, _WORD = re.compile(r"\S"), re.compile(r"\S+")
+_BLANKS = re.compile("[\ufeff \t\r\n]*")
+_LINE_ENDS = re.compile(r"[^\S\n]*+\n")
+_BRACKET = re.compile(r"[{\[]")
+DEEPEST = 1000
+"""About so many lists in one another are read."""
+TIMES_READ = 10
+"""How often a text is read over, at most, for JSON in it: hostile ones open a thousand lists and close none."""
 _SENTENCE_ENDS = ".!?…:;)]}\"'\u3002\uff01\uff1f"
 
 
@@ -92,16 +106,16 @@ def split_thoughts(text: str, opening: str = "") -> SplitText:
     channels = _channels(whole)
     if channels is not None:
         return channels
-    marks = list(_marks(whole))
+    marked = _Marked(whole)
     at = 0
-    while (mark := _opening_at(whole, marks, at)) is not None:
-        closing = _closing(marks, mark)
+    while (mark := marked.opening_at(at)) is not None:
+        closing = marked.closing(mark)
         if closing is None:
             return SplitText("", whole[at:].strip(), True)
         at = closing.end
-    lone = _lone_closing(whole, marks, at)
+    lone = marked.lone_closing(at)
     at = lone.end if lone is not None else at
-    return _without_blocks(whole, marks, at)
+    return _without_blocks(marked, at)
 
 
 def begun_by(prompt: str) -> str:
@@ -125,7 +139,7 @@ def before_json(text: str) -> str:
     A mark inside of a string of the JSON itself is a part of it.
     """
     rest = split_thoughts(text).answer
-    marks = [mark for mark in _marks(rest) if not mark.quoted and not _in_json(rest, mark)]
+    marks = _outside_json(rest, [mark for mark in _marks(rest) if not mark.quoted])
     last = max((mark.end for mark in marks if not mark.opens), default=0)
     left = min((mark.start for mark in marks if mark.opens and mark.start >= last), default=len(rest))
     return rest[last:left]
@@ -153,15 +167,46 @@ def _quoted(text: str, start: int, end: int) -> bool:
     return (before, after) in (("`", "`"), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("\u2018", "\u2019"))
 
 
+class _Header(NamedTuple):
+    """What begins the text of a channel."""
+
+    name: str
+    start: int
+    end: int
+
+
+def _headers(text: str) -> list[_Header]:
+    """The headers of channels in a text: from ``<|channel|>`` over any tokens to ``<|message|>``."""
+    ends: dict[int, int] = {}
+    message = -1
+    for token in reversed(list(_TOKEN.finditer(text)) if "<|message|>" in text else []):
+        if token[0] == "<|message|>":
+            message = token.end()
+        elif token[0] == "<":
+            message = -1
+        elif token[0] == "<|channel|>" and message >= 0:
+            ends[token.start()] = message
+    headers: list[_Header] = []
+    for match in _CHANNEL.finditer(text):
+        end = ends.get(match.start())
+        if end is not None and (not headers or match.start() >= headers[-1].end):
+            headers.append(_Header(match[1], match.start(), end))
+    return headers
+
+
 def _channels(text: str) -> SplitText | None:
     """Split the channels of gpt-oss ("harmony"), with or without their marks; None if there are none."""
-    marks = list(_CHANNEL.finditer(text))
-    if marks and text[: marks[0].start()].replace("<|start|>assistant", "").strip() == "":
-        bodies = [(match["name"], _CHANNEL_END.split(text[match.end() :], maxsplit=1)[0].strip()) for match in marks]
+    headers = _headers(text)
+    if headers and text[: headers[0].start].replace("<|start|>assistant", "").strip() == "":
+        ends = [_CHANNEL_END.search(text, header.end) for header in headers]
+        bodies = [
+            (header.name, text[header.end : end.start() if end else len(text)].strip())
+            for header, end in zip(headers, ends, strict=True)
+        ]
         finals = [body for name, body in bodies if name == "final"]
         thought = "\n".join(body for name, body in bodies if name != "final")
         return SplitText(finals[-1], thought) if finals else SplitText("", thought or text.strip(), True)
-    if text.lstrip().startswith("<|channel|>") and not marks:
+    if text.lstrip().startswith("<|channel|>") and not headers:
         return SplitText("", text.strip(), True)
     bare = _BARE_CHANNELS.match(text)
     if bare is not None:
@@ -169,88 +214,158 @@ def _channels(text: str) -> SplitText | None:
     return SplitText("", text.strip(), True) if _BARE_ANALYSIS.match(text) else None
 
 
-def _opening_at(text: str, marks: list[_Mark], at: int) -> _Mark | None:
-    """Return the opening mark that comes next, after white space only."""
-    start = at + len(text[at:]) - len(text[at:].lstrip("\ufeff \t\r\n"))
-    return next((mark for mark in marks if mark.opens and mark.start == start and not mark.quoted), None)
+class _Closings:
+    """Which marks end the thoughts that others begin."""
+
+    def __init__(self, marks: Iterable[_Mark]) -> None:
+        self._balanced: dict[_Mark, _Mark] = {}
+        self._last: dict[str, _Mark] = {}
+        """Of each kind, and of all together under the empty name."""
+        begun: dict[str, list[_Mark]] = {}
+        for mark in marks:
+            if mark.opens:
+                begun.setdefault(mark.kind, []).append(mark)
+                continue
+            self._last[mark.kind] = self._last[""] = mark
+            if begun.get(mark.kind):
+                self._balanced[begun[mark.kind].pop()] = mark
+
+    def of(self, opening: _Mark) -> _Mark | None:
+        """Return the balancing mark, else the last of its kind, else the last of any kind."""
+        if opening in self._balanced:
+            return self._balanced[opening]
+        last = (self._last[kind] for kind in (opening.kind, "") if kind in self._last)
+        return next((mark for mark in last if mark.start >= opening.end), None)
 
 
-def _closing(marks: list[_Mark], opening: _Mark) -> _Mark | None:
-    """Return the mark that ends a thought: the balancing one, else the last of its kind, else the last of any kind.
+class _Marked:
+    """A text with its marks in order, and what is around them.
 
-    A mark in quotes counts only if there is no other.
+    A hostile text is all marks, so that nothing here reads the text once for each of them.
     """
-    later = [mark for mark in marks if mark.start >= opening.end]
-    return _ending([mark for mark in later if not mark.quoted], opening) or _ending(later, opening)
+
+    def __init__(self, text: str) -> None:
+        self.text, self.marks = text, list(_marks(text))
+        self.end = len(text.rstrip())
+        self._filled: dict[int, int] = {}
+
+    def opening_at(self, at: int) -> _Mark | None:
+        """Return the opening mark that comes next, after white space only."""
+        blanks = _BLANKS.match(self.text, at)
+        return self._openings.get(blanks.end()) if blanks else None
+
+    def closing(self, opening: _Mark) -> _Mark | None:
+        """Return the mark that ends a thought; one in quotes counts only if there is no other."""
+        return self._unquoted.of(opening) or self._all.of(opening)
+
+    def lone_closing(self, at: int) -> _Mark | None:
+        """Return the last closing mark without an opening one that ends a thought and is not a part of the prose."""
+        opened: set[str] = set()
+        last = None
+        for mark in self.marks:
+            if mark.start < at or mark.quoted:
+                continue
+            if mark.opens:
+                opened.add(mark.kind)
+            elif mark.kind not in opened and not self.in_code(at, mark) and self._ends_thought(at, mark):
+                last = mark
+        return last
+
+    def in_code(self, at: int, mark: _Mark) -> bool:
+        """Whether a mark stands in a fenced block, or in a span of code of its line, read from `at`."""
+        fences = bisect_right(self._fences, mark.start - 3) - bisect_left(self._fences, at)
+        here = _FENCE_HERE.match(self.text, at, mark.start) if at else None
+        ticks = bisect_left(self._ticks, mark.start) - bisect_left(self._ticks, max(at, self._line(mark)))
+        return (fences + (here is not None)) % 2 == 1 or ticks % 2 == 1
+
+    def begins_line(self, mark: _Mark) -> bool:
+        """Whether nothing stands before a mark on its line."""
+        line = self._line(mark)
+        if line not in self._filled:
+            first = _FILLED.search(self.text, line)
+            self._filled[line] = first.start() if first else len(self.text)
+        return self._filled[line] >= mark.start
+
+    def on_edge(self, mark: _Mark) -> bool:
+        """Whether a mark is the first or the last thing on its line."""
+        return self.begins_line(mark) or _LINE_ENDS.match(self.text, mark.end) is not None
+
+    def ends_text(self, opening: _Mark, closing: _Mark) -> bool:
+        """Whether a thought of at least `FEWEST_WORDS` words is the last thing in a text."""
+        if closing.end != self.end or self.text[opening.start - 1].isalnum():
+            return False
+        # What follows the mark without a space is a word of its own.
+        joined = opening.end < closing.start and not self.text[opening.end].isspace()
+        words = bisect_left(self._words, closing.start) - bisect_left(self._words, opening.end)
+        return words + joined >= FEWEST_WORDS
+
+    def _ends_thought(self, at: int, mark: _Mark) -> bool:
+        if self.on_edge(mark):
+            return True
+        if at or (mark.kind.isalpha() and re.fullmatch(_SOFT, mark.kind, re.I)):
+            return False
+        if mark.kind.isdigit():
+            return True
+        before = mark.start
+        while before > 0 and self.text[before - 1].isspace():
+            before -= 1
+        told_of = before < mark.start and self.text[max(before - 1, 0) : before] not in _SENTENCE_ENDS
+        return not told_of or self._begins_thinking
+
+    def _line(self, mark: _Mark) -> int:
+        """Where the line of a mark begins."""
+        number = bisect_left(self._breaks, mark.start)
+        return self._breaks[number - 1] + 1 if number else 0
+
+    @cached_property
+    def _begins_thinking(self) -> bool:
+        return _BEGINS_THINKING.match(self.text) is not None
+
+    @cached_property
+    def _openings(self) -> dict[int, _Mark]:
+        return {mark.start: mark for mark in reversed(self.marks) if mark.opens and not mark.quoted}
+
+    @cached_property
+    def _unquoted(self) -> _Closings:
+        return _Closings(mark for mark in self.marks if not mark.quoted)
+
+    @cached_property
+    def _all(self) -> _Closings:
+        return _Closings(self.marks)
+
+    @cached_property
+    def _breaks(self) -> list[int]:
+        return [match.start() for match in re.finditer("\n", self.text)]
+
+    @cached_property
+    def _ticks(self) -> list[int]:
+        return [match.start() for match in re.finditer("`", self.text)]
+
+    @cached_property
+    def _fences(self) -> list[int]:
+        return [match.end() - 3 for match in _FENCE.finditer(self.text)]
+
+    @cached_property
+    def _words(self) -> list[int]:
+        return [match.start() for match in _WORD.finditer(self.text)]
 
 
-def _ending(later: list[_Mark], opening: _Mark) -> _Mark | None:
-    depth = 1
-    for mark in later:
-        if mark.kind == opening.kind:
-            depth += 1 if mark.opens else -1
-            if depth == 0:
-                return mark
-    closings = [mark for mark in later if not mark.opens]
-    same = [mark for mark in closings if mark.kind == opening.kind]
-    return next(reversed(same or closings), None)
-
-
-def _lone_closing(text: str, marks: list[_Mark], at: int) -> _Mark | None:
-    """Return the last closing mark without an opening one that ends a thought and is not a part of the prose."""
-    opened: set[str] = set()
-    last = None
-    for mark in marks:
-        if mark.start < at or mark.quoted:
-            continue
-        if mark.opens:
-            opened.add(mark.kind)
-        elif mark.kind not in opened and not _in_code(text, at, mark) and _ends_thought(text, at, mark):
-            last = mark
-    return last
-
-
-def _ends_thought(text: str, at: int, mark: _Mark) -> bool:
-    if _on_edge(text, mark):
-        return True
-    if at or (mark.kind.isalpha() and re.fullmatch(_SOFT, mark.kind, re.I)):
-        return False
-    if mark.kind.isdigit():
-        return True
-    before = text[: mark.start]
-    told_of = before[-1:].isspace() and before.rstrip()[-1:] not in _SENTENCE_ENDS
-    return not told_of or _BEGINS_THINKING.match(text) is not None
-
-
-def _on_edge(text: str, mark: _Mark) -> bool:
-    """Whether a mark is the first or the last thing on its line."""
-    before = text[: mark.start].rpartition("\n")[2]
-    after = text[mark.end :].partition("\n")
-    return not before.strip() or (not after[0].strip() and bool(after[1]))
-
-
-def _in_code(text: str, at: int, mark: _Mark) -> bool:
-    """Whether a mark stands in a fenced block, or in a span of code of its line."""
-    before = text[at : mark.start]
-    fences = re.findall(r"^\s*(?:```|~~~)", before, re.M)
-    return len(fences) % 2 == 1 or before.rpartition("\n")[2].count("`") % 2 == 1
-
-
-def _without_blocks(text: str, marks: list[_Mark], at: int) -> SplitText:
+def _without_blocks(marked: _Marked, at: int) -> SplitText:
     """Remove the later thoughts of a text: on lines of their own or at its end, with marks that only models write."""
+    text = marked.text
     thoughts, answer_parts, start = [text[:at].strip()] if at else [], [], at
-    for mark in marks:
+    for mark in marked.marks:
         only = mark.kind.isdigit() or _ONLY_MODELS.fullmatch(mark.kind)
-        if mark.quoted or not (mark.opens and mark.start >= start and only) or _in_code(text, at, mark):
+        if mark.quoted or not (mark.opens and mark.start >= start and only) or marked.in_code(at, mark):
             continue
-        closing = _closing(marks, mark)
-        if text[: mark.start].rpartition("\n")[2].strip():
+        closing = marked.closing(mark)
+        if not marked.begins_line(mark):
             # Text before it on its line may be about marks: only a thought that ends the whole text is removed.
-            if closing is None or not _ends_text(text, mark, closing):
+            if closing is None or not marked.ends_text(mark, closing):
                 continue
         elif closing is None:
             return SplitText("", text.strip(), True)
-        if _on_edge(text, closing) or closing.end == len(text.rstrip()):
+        if marked.on_edge(closing) or closing.end == marked.end:
             answer_parts.append(text[start : mark.start].rstrip())
             thoughts.append(text[mark.start : closing.end])
             start = closing.end
@@ -260,20 +375,31 @@ def _without_blocks(text: str, marks: list[_Mark], at: int) -> SplitText:
     return SplitText(wrapped["inner"].strip() if wrapped else answer, "\n".join(thoughts))
 
 
-def _ends_text(text: str, opening: _Mark, closing: _Mark) -> bool:
-    """Whether a thought of at least `FEWEST_WORDS` words is the last thing in a text."""
-    words = text[opening.end : closing.start].split()
-    return closing.end == len(text.rstrip()) and len(words) >= FEWEST_WORDS and not text[opening.start - 1].isalnum()
+def _outside_json(text: str, marks: list[_Mark]) -> list[_Mark]:
+    """Return the marks that do not stand inside of a JSON value that begins before them and ends after them."""
+    spans = _json_spans(text, marks[-1].start) if marks else []
+    starts = [start for start, _ in spans]
+    outside = []
+    for mark in marks:
+        number = bisect_left(starts, mark.start) - 1
+        if number < 0 or spans[number][1] <= mark.start:
+            outside.append(mark)
+    return outside
 
 
-def _in_json(text: str, mark: _Mark) -> bool:
-    """Whether a mark stands inside of a JSON value that begins before it and ends after it."""
+def _json_spans(text: str, end: int) -> list[tuple[int, int]]:
+    """Return the outermost JSON values that begin before `end`, by their places."""
     decoder = json.JSONDecoder(strict=False)
-    for bracket in re.finditer(r"[{\[]", text[: mark.start]):
+    spans: list[tuple[int, int]] = []
+    at = read = 0
+    while (bracket := _BRACKET.search(text, at, end)) is not None and read <= TIMES_READ * max(len(text), DEEPEST):
+        at = bracket.start() + 1
         try:
-            _, end = decoder.raw_decode(text, bracket.start())
+            _, at = decoder.raw_decode(text, bracket.start())
+        except json.JSONDecodeError as error:
+            read += error.pos - bracket.start()
         except (ValueError, RecursionError):
-            continue
-        if end > mark.start:
-            return True
-    return False
+            read += DEEPEST
+        else:
+            spans.append((bracket.start(), at))
+    return spans

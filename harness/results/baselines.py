@@ -224,7 +224,7 @@ def _read_accepted(path: Path, suite: str | None) -> Accepted:
         raise Damaged(Problem(str(path), what, HINT))
     try:
         return Accepted.model_validate_json(json.dumps(upgraded(value)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(Problem(str(path), "damaged: not the accepted scores of a suite", HINT)) from error
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.data.formats import LFS
 from harness.errors import Problem
+from harness.files import read_whole
 from harness.hashing import digest_of
 
 HINT = "restore the folder from version control, or accept again"
@@ -64,7 +65,7 @@ def read_object(path: Path) -> dict[str, Any]:
     A byte order mark and other line ends are accepted. NaN, infinities and duplicate keys are refused.
     """
     try:
-        raw = path.read_bytes().removeprefix(BOM)
+        raw = read_whole(path).removeprefix(BOM)
     except OSError as error:
         raise Unreadable(Problem(str(path), f"cannot be read ({error.strerror})", HINT)) from error
     if raw.startswith(LFS):

@@ -52,6 +52,8 @@ _ARTICLE = r"(?:the |these |this |those |any of the |your )?"
 _AFTER = rf"(?: (?:{_QUALIFIED}|here|(?:that (?:is|are|was|were) )?(?:given|provided)))?"
 # What can only be the passages of the prompt, and what could as well be a thing that the answer is about.
 _PASSAGES = rf"{_ARTICLE}(?:(?:{_QUALIFIED} )+(?:{_WORDS}|{_LOOSE})|{_WORDS}{_AFTER}|{_LOOSE} {_QUALIFIED})"
+# The same where anything may stand before it: of several qualities, the last one tells as much as all of them.
+_PASSAGES_ANYWHERE = rf"(?:{_QUALIFIED} (?:{_WORDS}|{_LOOSE})|{_WORDS}{_AFTER}|{_LOOSE} {_QUALIFIED})"
 _SOURCE = rf"(?:{_PASSAGES}|{_ARTICLE}{_LOOSE})"
 _INSIDE = rf"(?:in|from|within|by|with|on|using) (?:any of )?{_SOURCE}"
 _NOT = r"(?:do not|does not|did not|don't|doesn't|didn't|cannot|can't|fails? to|never)(?: \w+ly)?"
@@ -129,7 +131,7 @@ _ABSTAINS = tuple(
         rf".*\b(?:cannot|can't|can not|could not) be {_TELL} {_INSIDE}{_END}",
         r"(?:this|the|that|your) question (?:is|was) (?:unanswerable|not answerable|not answered)",
         rf"it(?: is|'s)(?: not possible| impossible| not clear| unclear) (?:to {_FIND}\b)?"
-        rf"(?:{_END}|.*\b(?:question|{_PASSAGES}|the (?:context|text|documents?))\b)",
+        rf"(?:{_END}|.*\b(?:question|{_PASSAGES_ANYWHERE}|the (?:context|text|documents?))\b)",
         rf"unable to {_FIND}\b",
         r"(?:cannot|can't|can not|could not) (?:be )?(?:answered?|determined?)\b"
         r"(?: (?:from|based|with|using|the question)|\W*$)",
@@ -176,6 +178,8 @@ _TYPOGRAPHY = {ord("\N{RIGHT SINGLE QUOTATION MARK}"): "'", ord('"'): None, ord(
 
 def _without_lead_in(sentence: str) -> str:
     """Remove "Sorry, but", "Based on the passages," and the like from the beginning of a sentence."""
-    while match := _LEAD_IN.match(sentence):
-        sentence = sentence[match.end() :]
-    return "" if re.fullmatch(r"(?:(?:the )?(?:answer|response)|a):", sentence) else sentence
+    at = 0
+    while match := _LEAD_IN.match(sentence, at):
+        at = match.end()
+    rest = sentence[at:]
+    return "" if re.fullmatch(r"(?:(?:the )?(?:answer|response)|a):", rest) else rest

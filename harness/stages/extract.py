@@ -29,7 +29,7 @@ BODY_WORDS = 20
 LETTERS = 0.7
 """Least share of letters in what is printed of a sentence: less is a formula, a reference or a row of figures."""
 _CODE = re.compile(r"\w\(|[_=]")
-_MARKDOWN_HEADING = re.compile(r"\s*#{1,6}\s+(.+?)\s*#*\n")
+_MARKDOWN_HEADING = re.compile(r"\s*+#{1,6}(?!#)\s++(.+)\n(?:\s*+#+\n)?")
 _REFERS_BACK = re.compile(
     r"(?:this|these|those|that|it|its|they|their|he|she|his|her|we|our|i|such|both|here|there|however|thus|therefore|"
     r"hence|also|additionally|furthermore|moreover|then|but|and|or|so|nevertheless|nonetheless|consequently|similarly|"
@@ -85,7 +85,7 @@ def _heading_of(document: Document) -> tuple[str, str]:
     """The heading of a passage on one line, empty if it has none, and the text below it."""
     heading, body = document.title.strip(), document.text.strip()
     if not heading and (match := _MARKDOWN_HEADING.match(body)):
-        heading, body = match[1], body[match.end() :].strip()
+        heading, body = match[1].rstrip("#").rstrip() or "#", body[match.end() :].strip()
     # Where texts were cut out of pages, many repeat their title.
     return " ".join(heading.split()), body.removeprefix(heading).strip()
 

@@ -64,10 +64,12 @@ LABELS = frozenset(
 """Answers of their own, also where an instruction names them for what is not so."""
 LONGEST = 200
 """Characters of a sentence that an instruction can mean by it."""
+NEAR, AROUND = 100, 500
+"""Characters before what is quoted, and after it, that say whether it is meant."""
 
 _QUOTED = (
-    r"[\"“”„«»]\s?(?P<a>[^\"“”„«»\n]+?)\s?[\"“”«»]|[‚‘'](?P<b>[^\n]+?)['’‘](?!\w)|`(?P<c>[^`\n]+)`|「(?P<d>[^」\n]+)」"
-    r"|『(?P<e>[^』\n]+)』|\*\*(?P<f>[^*\n]+)\*\*"
+    r"[\"“”„«»]\s?(?P<a>[^\"“”„«»\n]{1,400}?)\s?[\"“”«»]|[‚‘'](?P<b>[^\n]{1,400}?)['’‘](?!\w)|`(?P<c>[^`\n]{1,400})`"
+    r"|「(?P<d>[^」\n]{1,400})」|『(?P<e>[^』\n]{1,400})』|\*\*(?P<f>[^*\n]{1,400})\*\*"
 )
 _VERB = (
     r"\b(?:your|the) (?:answer|reply|response) (?:must be|should be|is|shall be)\b|"
@@ -81,8 +83,8 @@ _FILL = (
     r"(?:[ \t]*(?:with|only|just|exactly|simply|literally|verbatim|precisely|back|out|that|this|the|these|following|sentence|"
     r"words?|phrase|text|string|token|message|in|your|answer|answers|response|mit|nur|genau|exakt|wörtlich|wortwörtlich|"
     r"diesen|dem|den|einfach|lediglich|stattdessen|satz|folgenden|folgendes|als|antwort|exactement|simplement|seulement|par|"
-    r"la|le|phrase|uniquement|exactamente|solo|simplemente|frase|con|esattamente|exatamente|точно|только|это|так|"
-    r"exakt|precis|exact|instead|als|then|always|stets|ausschließlich|dann|dan|met|med|bara|alleen|：|准确地?|以下|句子|这句话|一句|下面|أن|بالضبط|فقط|الجملة|التالية|ما|يلي))*"
+    r"la|le|uniquement|exactamente|solo|simplemente|frase|con|esattamente|exatamente|точно|только|это|так|"
+    r"precis|exact|instead|then|always|stets|ausschließlich|dann|dan|met|med|bara|alleen|：|准确地?|以下|句子|这句话|一句|下面|أن|بالضبط|فقط|الجملة|التالية|ما|يلي)){0,20}"
 )
 _NEGATION = (
     r"\b(?:not|no|n't|cannot|can't|don't|doesn't|isn't|aren't|without|lacks?|missing|unable|unanswerable|insufficient|unknown|"
@@ -101,9 +103,10 @@ _IF = re.compile(
     r"\W*(?:if|when|whenever|where|unless|wenn|falls|sofern|si|cuando|se|если|als|om|hvis)\b[^,;\"“„]*", re.IGNORECASE
 )
 _CONDITION = re.compile(_NEGATION, re.IGNORECASE)
+_WHEN = re.compile(r"\b(?:if|when|wenn|falls|si|cuando)\b", re.IGNORECASE)
 _CUE = re.compile(
-    rf"(?:{_VERB}){_FILL}[ \t]*(?::|：)?[ \t]*\n?[ \t]*(?:{_QUOTED})"
-    rf"|(?:{_VERB}){_FILL}[ \t]*(?::|：)[ \t]*\n?[ \t]*(?P<rest>[^\n]+)"
+    rf"(?:{_VERB}){_FILL}[ \t]*+(?::|：)?[ \t]*+\n?[ \t]*+(?:{_QUOTED})"
+    rf"|(?:{_VERB}){_FILL}[ \t]*(?::|：)[ \t]*+\n?[ \t]*+(?P<rest>[^\n]+)"
     rf"|(?:{_VERB}){_FILL}[ \t]+(?-i:(?P<token>[A-Z][A-Z0-9]*(?:[_/ -][A-Z0-9]+)*))(?![\w'’-])"
     r"|\b(?:if|when|wenn|falls)\b[^.:\n]{0,80}:[ \t]*(?-i:(?P<alone>[A-Z][A-Z0-9]+(?:[_/ -][A-Z0-9]+)*))(?![\w'’-])",
     re.IGNORECASE,
@@ -132,20 +135,21 @@ def own_sentences(instruction: str) -> tuple[str, ...]:
     a sentence (or the one after it) that speaks of something missing: "If the passages do not say it, write exactly:
     NO_ANSWER". All else that an instruction quotes is left alone.
     """
-    found: list[str] = []
+    found: dict[str, None] = {}
     previous = ""
     for sentence, following in _sentences(instruction):
+        # Where the sentence itself first speaks of it, so that it is not read again for everything that it quotes.
+        lacking, when = _first_end(_CONDITION, sentence), _first_end(_WHEN, sentence)
+        told_lacking, told_when = _CONDITION.search(previous), _WHEN.search(previous)
         for match in (*_CUE.finditer(sentence + following), *_BEFORE.finditer(sentence)):
             if match.start() >= len(sentence):
                 continue
             groups = match.groupdict()
             start = match.start("alone") if groups.get("alone") else match.start()
-            before = f"{previous} {sentence[:start]}"
-            condition = _IF.match(sentence[match.end() :])
-            strict = _EXACTLY.search(match[0]) and re.search(
-                r"\b(?:if|when|wenn|falls|si|cuando)\b", before, re.IGNORECASE
-            )
-            missing = _CONDITION.search(before) or (condition and _CONDITION.search(condition[0]))
+            condition = _IF.match(sentence, match.end(), match.end() + AROUND)
+            strict = _EXACTLY.search(match[0]) and (told_when or when <= start)
+            missing = told_lacking or lacking <= start or (condition and _CONDITION.search(condition[0]))
+            before = f"{previous[-NEAR:]} {sentence[max(0, start - NEAR) : start]}"
             if _FORBIDDEN.search(before) or not (missing or strict):
                 continue
             text = next((value for value in groups.values() if value), "")
@@ -158,9 +162,15 @@ def own_sentences(instruction: str) -> tuple[str, ...]:
             text = " ".join(text.split()).strip()
             label = text.casefold().strip(" .!。") in LABELS
             if not label and any(map(str.isalnum, text)) and len(text) <= LONGEST and text not in found:
-                found.append(text)
+                found[text] = None
         previous = sentence
     return tuple(found)
+
+
+def _first_end(pattern: re.Pattern[str], text: str) -> int:
+    """Where the first match in a text ends; behind the text if there is none."""
+    match = pattern.search(text)
+    return match.end() if match else len(text) + 1
 
 
 def _sentences(text: str) -> list[tuple[str, str]]:

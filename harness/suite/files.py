@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.errors import ConfigError, DatasetMissing, Problem, in_order
+from harness.files import read_text
 from harness.suite import builtin, secrets
 from harness.suite.conflicts import conflicts
 from harness.suite.places import expand_places
@@ -35,7 +36,10 @@ def load_suite(name_or_path: str | Path) -> tuple[Suite, Path]:
     """
     path = builtin.find_suite(name_or_path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
+    except OSError as error:
+        what = f"cannot be read ({error.strerror or type(error).__name__})"
+        raise ConfigError(Problem(str(path), what, "name a readable file")) from error
     except UnicodeDecodeError as error:
         raise ConfigError(Problem(str(path), f"not UTF-8 at byte {error.start}", "save the file as UTF-8")) from error
     return parse_suite(text, path), path

@@ -16,11 +16,12 @@ SHOWN = 3
 """Characters of a key that its mask shows, so that its owner knows which one is meant."""
 LONG = 16
 SURE, CHANGES = 20, 4
-_TAIL = r"(?=[A-Za-z0-9_-]*[0-9A-Z])[A-Za-z0-9_-]"
+_DIGIT_SOON = r"(?=[A-Za-z0-9_-]{0,200}[0-9])"
+"""So that a long text without digits is not read to its end from each of its parts."""
 _PREFIXED = re.compile(
     rf"""(?<![A-Za-z0-9_]) (?:
-        (?:sk|csk|pk|rk|xai|pplx|nvapi|glpat|sess|tvly|jina|voyage|nvkey)-(?=[A-Za-z0-9_-]*[0-9]){_TAIL}{{12,}}
-      | (?:gsk|fw|r8|tgp_v1|npm|lsv2_pt|lsv2_sk|sk_live|sk_test|nvapi|jina|whsec)_(?=[A-Za-z0-9_-]*[0-9]){_TAIL}{{16,}}
+        (?:sk|csk|pk|rk|xai|pplx|nvapi|glpat|sess|tvly|jina|voyage|nvkey)-{_DIGIT_SOON}[A-Za-z0-9_-]{{12,}}
+      | (?:gsk|fw|r8|tgp_v1|npm|lsv2_pt|lsv2_sk|sk_live|sk_test|nvapi|jina|whsec)_{_DIGIT_SOON}[A-Za-z0-9_-]{{16,}}
       | hf_(?=[A-Za-z]*[A-Z0-9])[A-Za-z0-9]{{20,}}
       | (?:gh[pousr]_|github_pat_)[A-Za-z0-9_]{{20,}}
       | AIza[A-Za-z0-9_-]{{30,}}
@@ -29,11 +30,15 @@ _PREFIXED = re.compile(
       | ya29\.[A-Za-z0-9_-]{{20,}}
       | dapi[0-9a-f]{{32}}
       | pypi-[A-Za-z0-9_-]{{30,}}
-      | eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]*
       | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----
     )""",
     re.VERBOSE,
 )
+_SIGNED = re.compile(
+    r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]++\.[A-Za-z0-9_-]{8,}+\.)(?P<before>(?:[A-Za-z0-9_-]*?-)??)"
+    r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+)
+"""A JSON Web Token, and what is joined to its front by a hyphen."""
 _PIECE = re.compile(rf"[A-Za-z0-9]{{{LONG},}}")
 _CHANGE = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
 _USER = re.compile(r"(?<=://)[^/\s@?#]+(?=@)")
@@ -55,7 +60,12 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def looks_like_key(text: str) -> bool:
     """Whether a text where a key may be expected is one: known by its beginning, or letters and digits at random."""
-    return bool(_PREFIXED.search(text)) or any(_random(piece) for piece in _PIECE.findall(text))
+    return _known(text) or any(_random(piece) for piece in _PIECE.findall(text))
+
+
+def _known(text: str) -> bool:
+    """Whether a text holds a key of a known service."""
+    return bool(_PREFIXED.search(text) or _SIGNED.search(text))
 
 
 def _random(piece: str) -> bool:
@@ -74,6 +84,7 @@ def _surely(piece: str) -> bool:
 
 def mask(text: str) -> str:
     """The text with everything that looks like a key of a known service, or is a secret of an address, masked."""
+    text = _SIGNED.sub(lambda found: found["before"] + "eyJ" + MASK, text)
     text = _PREFIXED.sub(lambda found: found[0][:SHOWN] + MASK, text)
     text = _PIECE.sub(lambda found: found[0][:SHOWN] + MASK if _surely(found[0]) else found[0], text)
     text = _USER.sub(MASK, text)
@@ -133,7 +144,7 @@ def in_body(value: Any, name: str = "") -> Iterator[str]:
 
 def revealed(text: str) -> str:
     """What a text anywhere in a suite gives away, in words; empty if nothing."""
-    if _PREFIXED.search(text) or any(map(_surely, _PIECE.findall(text))):
+    if _known(text) or any(map(_surely, _PIECE.findall(text))):
         return "holds what looks like a key"
     if _USER.search(text):
         return "holds an address with a user or a password"

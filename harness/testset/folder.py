@@ -17,7 +17,7 @@ from harness.data.formats import read_jsonl, read_lines, read_table
 from harness.data.judgements import read_judgements
 from harness.data.objects import field_of, read_objects, text_of
 from harness.errors import DataError, Problem, few_of_each
-from harness.files import write_atomically
+from harness.files import read_text, write_atomically
 from harness.testset.evidence import Span
 from harness.testset.items import Contents, Item
 from harness.values.records import Document
@@ -163,7 +163,7 @@ def _rejected(folder: Path) -> dict[str, tuple[Span, ...]]:
 
 def _source(folder: Path) -> dict[str, Any]:
     try:
-        value = json.loads((folder / "SOURCE.json").read_text(encoding="utf-8"))
+        value = json.loads(read_text(folder / "SOURCE.json"))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

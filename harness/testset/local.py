@@ -33,7 +33,7 @@ NEW_TOKENS = 40
 SAMPLES = 3
 """Paraphrases that are drawn for a question; the one with the fewest words of the passage is taken."""
 WARMTH = 0.7
-_NAME = re.compile(r"[A-Za-z]*[_.\d][A-Za-z_.\d]*[A-Za-z]|\b\w+[A-Z]\w*")
+_NAME = re.compile(r"[_.\d][A-Za-z]|\b\w+[A-Z]\w*")
 """A word that reads as a name: with a dot, an underscore, a digit or a capital inside."""
 
 

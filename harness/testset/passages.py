@@ -84,9 +84,9 @@ def passages_of(documents: Iterable[Document], words: int, seed: int) -> Passage
     order = by_hash(f"{seed}\n{doc_id}" for doc_id in by_id)
     for key in order:
         document = by_id[key.split("\n", 1)[1]]
-        usable, seen = list[Passage](), set[str]()
+        usable, seen, size = list[Passage](), set[str](), len(units(document.text))
         for passage in cut[document.doc_id]:
-            reason, text = _reason(passage, len(units(document.text))), _plain(passage)
+            reason, text = _reason(passage, size), _plain(passage)
             if not reason and (holders[text] > 1 or text in seen):
                 reason = TWICE
             if reason:

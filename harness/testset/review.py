@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.errors import DataError, Problem, nearest
-from harness.files import write_atomically
+from harness.files import read_whole, write_atomically
 from harness.testset import folder as files
 from harness.testset.items import Contents, Item
 from harness.values.records import Document
@@ -170,7 +170,7 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise DataError(Problem(str(path), "larger than 100 MB", "give the review of this folder"))
-        raw = path.read_bytes()
+        raw = read_whole(path)
     except OSError as error:
         raise DataError(Problem(str(path), f"cannot be read ({error.strerror})", "give a readable file")) from error
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -25,7 +25,7 @@ _POINTS = re.compile(
     re.IGNORECASE,
 )
 """A sentence that points at what was said before."""
-_CODE = re.compile(r">>>|\\[a-zA-Z]{2,}|:math:|[{}\\]|={2,}|\[\d+\]_|https?://|(?:\d+[,;]?\s+){4}|\.\.\s")
+_CODE = re.compile(r">>>|\\[a-zA-Z]{2,}|:math:|[{}\\]|={2,}|\[\d+\]_|https?://|(?<!\d)(?:\d++[,;]?\s++){4}|\.\.\s")
 """Code, formulas, references and rows of numbers."""
 
 

@@ -23,18 +23,22 @@ PART = 16_384
 LEAST = 8
 """Tokens that a chunk holds at least, however long its title is."""
 _FENCE = re.compile(r"[ ]{0,3}(`{3,}|~{3,})(.*)")
-_HEADING = re.compile(r"[ ]{0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+_HEADING = re.compile(r"[ ]{0,3}(#{1,6})(?!#)(?:[ \t](.*))?$")
 _UNDERLINE = re.compile(r"[ ]{0,3}(?:=+|-{2,})[ \t]*$")
 _NO_TITLE = re.compile(r"[ ]*(?:[-*+>|=]|[0-9]+[.)])[ \t]|[ ]{4}|\t|[ ]*\|")
 _SPACE = re.compile(r"\s")
 
 
 class Heading(NamedTuple):
-    """A heading line in Markdown (ATX): where its marks start, its level from 1, and its words."""
+    """A heading line in Markdown (ATX): where its marks start, its level from 1, and its words.
+
+    `parent` is the number, in the list of all, of the heading that it stands under; -1 if there is none.
+    """
 
     start: int
     level: int
     title: str
+    parent: int = -1
 
 
 class Piece(NamedTuple):
@@ -110,8 +114,9 @@ def _parts(text: str) -> Iterator[tuple[int, int]]:
 
 def headings(text: str) -> list[Heading]:
     """The Markdown headings of a text, marked (ATX) or underlined (Setext, of one line), without those in code fences."""
-    found, place, fence = list[Heading](), 0, ""
+    place, fence = 0, ""
     above_that, above_it = "", ""
+    marked = list[tuple[int, int, str]]()
     for line in text.splitlines(keepends=True):
         bare = line.rstrip("\r\n")
         mark = _FENCE.match(bare)
@@ -120,12 +125,36 @@ def headings(text: str) -> list[Heading]:
         elif mark and mark[1].startswith(fence) and not mark[2].strip():
             fence = ""
         elif not fence and (match := _HEADING.match(bare)):
-            found.append(Heading(place + match.start(1), len(match[1]), (match[2] or "").strip()))
+            marked.append((place + match.start(1), len(match[1]), _words_of(match)))
         elif not fence and _UNDERLINE.match(bare) and _is_title(above_it) and not above_that.strip():
             begin = place - len(above_it) + len(above_it) - len(above_it.lstrip())
-            found.append(Heading(begin, 1 if "=" in bare else 2, above_it.strip()))
+            marked.append((begin, 1 if "=" in bare else 2, above_it.strip()))
         above_that, above_it = above_it, line
         place += len(line)
+    return _nested(marked)
+
+
+def heading_words(line: str) -> str:
+    """The words of a heading that is marked (ATX); empty if the line is none."""
+    match = _HEADING.match(line)
+    return _words_of(match) if match else ""
+
+
+def _words_of(heading: re.Match[str]) -> str:
+    """The words of a heading without the marks that may close it."""
+    words = (heading[2] or "").strip(" \t")
+    open_words = words.rstrip("#")
+    return (open_words if open_words.endswith((" ", "\t")) else words).strip()
+
+
+def _nested(marked: Sequence[tuple[int, int, str]]) -> list[Heading]:
+    """Headings with their parents, from the start, level and words of each."""
+    found, path = list[Heading](), list[int]()
+    for start, level, title in marked:
+        while path and found[path[-1]].level >= level:
+            path.pop()
+        found.append(Heading(start, level, title, path[-1] if path else -1))
+        path.append(len(found) - 1)
     return found
 
 
@@ -137,17 +166,15 @@ def _is_title(line: str) -> bool:
 def above(found: Sequence[Heading], place: int) -> tuple[str, ...]:
     """The titles of the headings that a place stands under, the outermost first; a heading does not count for itself.
 
-    `found` holds the headings of the text, in order.
+    `found` holds the headings of the text, as `headings` returns them.
     """
     number = bisect_left(found, place, key=lambda heading: heading.start)
-    level = found[number].level if number < len(found) and found[number].start == place else 7
+    begins = number < len(found) and found[number].start == place
+    number = found[number].parent if begins else number - 1
     path: list[str] = []
-    for heading in reversed(found[:number]):
-        if heading.level < level:
-            level = heading.level
-            path += [heading.title] if heading.title else []
-        if level == 1:
-            break
+    while number >= 0:
+        path += [found[number].title] if found[number].title else []
+        number = found[number].parent
     return tuple(reversed(path))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _ITEM = re.compile(r"(?:[-*+•·–]|\(?[0-9]{1,3}[.)]|\(?[a-z]\)|#{1,6}|\||>|```|~~~|\.\.)(?:\s|$)|\|")
-_END = re.compile(r"[.!?](?:[\"'\u201d\u2019»)\]]*)(?=\s+|$)|[。！？](?:[」』”）]*)|[؟۔।](?=\s+|$)")
+_END = re.compile(r"[.!?](?:[\"'\u201d\u2019»)\]]*+)(?=\s|$)|[。！？](?:[」』”）]*)|[؟۔।](?=\s|$)")
 _ABBREVIATED = re.compile(
     r"(?:^|[\s(\[])(?:[^\W\d_]|(?:[^\W\d_]\.)+[^\W\d_]|e\.?g|i\.?e|al|vs|cf|ca|approx|resp|figs?|tabs?|eqs?|refs?|sec|ch|pp?|"
     r"vol|nos?|ed|eds|dr|mrs?|ms|prof|st|jr|sr|inc|ltd|corp|co|dept|gen|col|lt|spp?|var|etc|bzw|usw|vgl|nr|abb|str|mme|"
@@ -59,7 +59,18 @@ def _goes_on(text: str, match: re.Match[str], begin: int, end: int) -> bool:
     following = _LOWER.match(text, match.end(), end)
     if following and text[following.end() - 1].islower():
         return True
-    return match.end() < end and _ABBREVIATED.search(text, begin, match.start()) is not None
+    if match.end() >= end:
+        return False
+    # An abbreviation is one word, so that a long block is not searched for each of its full stops.
+    return _ABBREVIATED.search(text, _before_word(text, begin, match.start()), match.start()) is not None
+
+
+def _before_word(text: str, begin: int, end: int) -> int:
+    """The place of the sign or space before the last word up to `end`, which a line break may follow; else `begin`."""
+    place = end - 1 if text[end - 1 : end] == "\n" else end
+    while place > begin and not (text[place - 1].isspace() or text[place - 1] in "(["):
+        place -= 1
+    return max(place - 1, begin)
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:

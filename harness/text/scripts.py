@@ -103,13 +103,8 @@ def clusters(run: str) -> list[str]:
     """The characters of a run, each with the marks that belong to it."""
     if not any(map(_is_mark, run)):
         return list(run)
-    parts: list[str] = []
-    for character in run:
-        if parts and _is_mark(character):
-            parts[-1] += character
-        else:
-            parts.append(character)
-    return parts
+    starts = [place for place, character in enumerate(run) if place == 0 or not _is_mark(character)]
+    return [run[start:end] for start, end in itertools.pairwise([*starts, len(run)])]
 
 
 @lru_cache(maxsize=20_000)

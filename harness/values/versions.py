@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness import __version__
 from harness.errors import ConfigError, Problem
+from harness.files import read_text
 from harness.values.upgrades import upgraded
 
 Value = TypeVar("Value", bound=BaseModel)
@@ -36,7 +37,7 @@ class FileKind(NamedTuple):
 def read_value(path: Path, model: type[Value], kind: FileKind) -> Value:
     """Read a value of a kind; raise ConfigError for a file that is missing, damaged or newer."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except OSError as error:
         raise ConfigError(Problem(str(path), f"no {kind.name} here", kind.hints[0])) from error
     except UnicodeDecodeError as error:
@@ -51,12 +52,12 @@ def _in_names_of_today(text: str, kind: FileKind) -> str:
     """Return the text of a value, upgraded if an earlier version of the form wrote it."""
     try:
         value = json.loads(text)
+        stated = _stated(value, kind) if isinstance(value, dict) else None
+        if stated is None or stated >= kind.newest:
+            return text
+        return json.dumps({**upgraded(value), "schema_version": f"{kind.schema}{kind.newest}"})
     except (ValueError, RecursionError):
         return text  # the caller reports the problem
-    stated = _stated(value, kind) if isinstance(value, dict) else None
-    if stated is None or stated >= kind.newest:
-        return text
-    return json.dumps({**upgraded(value), "schema_version": f"{kind.schema}{kind.newest}"})
 
 
 def _stated(value: dict[str, Any], kind: FileKind) -> int | None:

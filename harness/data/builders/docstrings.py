@@ -20,14 +20,14 @@ _LEAVE_OUT = {"versionadded", "versionchanged", "deprecated", "plot", "seealso",
 _SENTENCE = re.compile(r"(?<!\s[A-Z])(?<!e\.g)(?<!i\.e)(?<!a\.k\.a)(?<!\bvs)(?<!\betc)\.\s+(?=[A-Z])")
 
 _INLINE = [
-    (re.compile(r":(?:[\w-]+:)?[\w-]+:`([^`<]+?)\s*<[^`>]*>`"), r"\1"),
+    (re.compile(r":(?:[\w-]+:)?[\w-]+:`([^`<](?:[^`<]*[^`<\s])?)\s*<[^`>]*>`"), r"\1"),
     (re.compile(r":(?:[\w-]+:)?(?:func|meth|class|obj|mod|attr|data|ref|doc):`~(?:[\w]+\.)*(\w+)`"), r"\1"),
     (re.compile(r":(?:[\w-]+:)?[\w-]+:`([^`]+)`"), r"\1"),
     (re.compile(r"``([^`]+)``"), r"\1"),
-    (re.compile(r"`([^`<]+?)\s*<[^`>]*>`_{1,2}"), r"\1"),
+    (re.compile(r"`([^`<](?:[^`<]*[^`<\s])?)\s*<[^`>]*>`_{1,2}"), r"\1"),
     (re.compile(r"`~(?:[\w]+\.)*(\w+)`"), r"\1"),
     (re.compile(r"`([^`]+)`_{0,2}"), r"\1"),
-    (re.compile(r"\s*\[[\w.-]+\]_(?!\w)"), ""),
+    (re.compile(r"(?<!\s)\s*\[[\w.-]+\]_(?!\w)"), ""),
     (re.compile(r"\*\*(\w[^*]*\w)\*\*"), r"\1"),
     (re.compile(r"(?<![\w*])\*(\w(?:[^*]*\w)?)\*(?![\w*])"), r"\1"),
     (re.compile(r"\\([*_`|])"), r"\1"),
@@ -50,7 +50,7 @@ def parse_docstring(text: str, name: str) -> Docstring:
     head, sections = _split_sections(inspect.cleandoc(text))
     paragraphs = [part for part in re.split(r"\n\s*\n", head) if part.strip()]
     signature = ""
-    starts = re.compile(rf"\s*(?:[\w., ]+=\s*)?{re.escape(name)}(\(.*\))\s*$", re.DOTALL)
+    starts = re.compile(rf"\s*+(?:[\w., ]+=\s*+)?{re.escape(name)}(\(.*\))\s*$", re.DOTALL)
     while paragraphs and (match := starts.match(paragraphs[0])):
         signature = " ".join(match[1].replace("\\", "").split())
         del paragraphs[0]

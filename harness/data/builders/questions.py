@@ -57,7 +57,7 @@ _NAMES = _words(
     wilcoxon wright yen"""
 )
 _PREPOSITION = re.compile(
-    r"\s*[,(;:]|\s(?:of|for|in|on|with|using|by|to|from|at|between|over|that|which|related|based|used|given|when|as|"
+    r"(?<!\s)\s*[,(;:]|\s(?:of|for|in|on|with|using|by|to|from|at|between|over|that|which|related|based|used|given|when|as|"
     r"under|around|per|about|via|where|and|or|up|due)\s"
 )
 _GIVEN = re.compile(r"(given|based on|using|for)\b(.+?), ([\w-]+) (.+)", re.IGNORECASE)

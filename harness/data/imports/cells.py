@@ -18,8 +18,9 @@ from typing import Any
 from harness.data.imports.imported import Damaged
 from harness.text.decimals import is_finite
 
-STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-STRING_LIST = re.compile(rf"\s*(?:(?:{STRING})\s*,?\s*)*", re.DOTALL)
+STRING = r"""'[^'\\]*+(?:\\.[^'\\]*+)*'|"[^"\\]*+(?:\\.[^"\\]*+)*\""""
+STRING_LIST = re.compile(rf"\s*+(?:(?:{STRING})\s*+,?\s*+)*", re.DOTALL)
+NESTED_LISTS = re.compile(rf"(?:[\[\],\s]|{STRING})*", re.DOTALL)
 ARRAY = re.compile(r"\barray\(|,\s*dtype=(?:object|'[^']*')\s*\)|\)")
 EXACT = 2.0**53
 LONGEST = 200
@@ -134,10 +135,8 @@ def nested_ids(value: Any) -> list[str]:
     """Return the ids of a list of lists in order, however deep, also if it was written as text; each id once."""
     if isinstance(value, str):
         text = ARRAY.sub(" ", value.strip()) if "array(" in value else value.strip()
-        if text.startswith("[") and text.endswith("]"):
-            bare = re.sub(STRING, "", text, flags=re.DOTALL)
-            if re.fullmatch(r"[\[\],\s]*", bare):
-                value = _literals(re.findall(STRING, text, re.DOTALL)) or []
+        if text.startswith("[") and text.endswith("]") and NESTED_LISTS.fullmatch(text):
+            value = _literals(re.findall(STRING, text, re.DOTALL)) or []
     items = [value] if not isinstance(value, list | tuple) else list(_leaves(value))
     return list(dict.fromkeys(key for item in items if (key := identifier(item)) is not None))
 
@@ -179,7 +178,8 @@ def _unjoined(text: str) -> list[str]:
 
 def context_of(text: str) -> tuple[str, str]:
     """Return the text of a context without the signs that libraries write into it, and the source that they name."""
-    text = HOP.sub("", text, count=1) if HOP.match(text) else text
+    hop = HOP.match(text)
+    text = text[hop.end() :] if hop else text
     match = MARKER.fullmatch(text)
     return (match[2], match[1]) if match else (text, "")
 

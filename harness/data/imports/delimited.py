@@ -143,8 +143,8 @@ def _table(path: Path, lines: Sequence[str], first: int, dialect: _Dialect, prob
         if not lines[start].strip():
             continue
         fields = dialect.fields(lines[start])
-        if fields is None and start in odd[bisect.bisect_left(odd, start) :][:1]:
-            place = bisect.bisect_right(odd, start)
+        place = bisect.bisect_right(odd, start)
+        if fields is None and place and odd[place - 1] == start:
             end = odd[place] + 1 if place < len(odd) else start + 1
             fields = _fitting(dialect.fields("\n".join(lines[start:end])), header)
             if fields is None:

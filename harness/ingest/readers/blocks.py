@@ -15,7 +15,7 @@ class Blocks:
     """Takes texts and the borders between them, in the order of the page. `words` counts what was taken."""
 
     def __init__(self) -> None:
-        self._done: list[str] = []
+        self._done: list[list[str]] = []
         self._inline: list[str] = []
         self._lists: list[list[int]] = []
         self._marker = ""
@@ -150,7 +150,7 @@ class Blocks:
         return next((words for depth, words in self._headings if depth <= level), "")
 
     def text(self) -> str:
-        return "\n\n".join(self._done)
+        return "\n\n".join("\n".join(lines) for lines in self._done)
 
     @property
     def _in_cell(self) -> bool:
@@ -179,7 +179,7 @@ class Blocks:
         """Add a block. Items of a list follow each other without an empty line."""
         lead, begins = start
         if not lead:
-            self._done.append(text)
+            self._done.append([text])
             self._tight = False
             return
         blank = " " * len(lead)
@@ -189,7 +189,7 @@ class Blocks:
             lead = blank = ""
         block = "\n".join([lead + lines[0], *(f"{blank}{line}" if line else "" for line in lines[1:])])
         if begins and self._tight and self._done:
-            self._done[-1] += f"\n{block}"
+            self._done[-1].append(block)
         else:
-            self._done.append(block)
+            self._done.append([block])
         self._tight = begins or self._tight

@@ -26,11 +26,14 @@ BLOCKS = frozenset(
     "header hgroup hr html legend li main nav menu ol optgroup option p pre section summary table tbody tfoot thead tr "
     "td th caption ul h1 h2 h3 h4 h5 h6".split()
 )
-LAYOUT = ":is(td, th) :is(table, h1, h2, h3, h4, h5, h6, ul, ol, pre, p + p, div + div)"
-"""What a cell of a table of data does not hold."""
+CELLS = frozenset(("td", "th"))
+LAYOUT, NEIGHBOURS = frozenset("table h1 h2 h3 h4 h5 h6 ul ol pre".split()), frozenset(("p", "div"))
+"""What no cell of a table of data holds as its own child; of the second, not two after each other."""
+LOOKED_AT = 20
+"""Nodes of a link that are looked at for a sign."""
 FEW, MUCH = 20, 5
 """Words that are too few for a page, if without its boilerplate it lost at least so many times as many."""
-DECLARED = re.compile(rb"""(?:charset\s*=\s*|<\?xml[^>]*encoding\s*=\s*)["']?\s*([\w.:-]+)""", re.IGNORECASE)
+DECLARED = re.compile(rb"""(?:charset\s*=|<\?xml[^<>]*\bencoding\s*=)\s*+["']?\s*+([\w.:-]+)""", re.IGNORECASE)
 HEAD = 4096
 _EMPTY = re.compile(
     r"<(script|title|style|iframe|textarea|noscript|template|a|b|i|em|span|div|p|td|th|li|h[1-6])\b([^<>]*)/>", re.I
@@ -59,10 +62,11 @@ def from_page(page: str, notes: tuple[str, ...] = (), title: str = "", whole: bo
 
     tree = LexborHTMLParser(page)
     root = tree.body or tree.root
-    kept = _written(_main(tree) or root, not whole) if root is not None else Blocks()
+    data = _data_tables(tree.root) if tree.css_first("table") is not None else frozenset[int]()
+    kept = _written(_main(tree) or root, not whole, data) if root is not None else Blocks()
     if not whole and root is not None and kept.words < FEW:
         # A page that is all navigation, or whose navigation was never closed.
-        everything = _written(root, False)
+        everything = _written(root, False, data)
         if everything.words >= MUCH * max(kept.words, 1):
             kept = everything
     named = tree.css_first("head > title") or tree.css_first("title")
@@ -82,7 +86,7 @@ def _main(tree: Any) -> Any:
     return mains[0] if len(mains[0].text(separator=" ").split()) >= FEW else None
 
 
-def _written(root: Any, clear: bool) -> Blocks:
+def _written(root: Any, clear: bool, data: frozenset[int]) -> Blocks:
     blocks = Blocks()
     for node, leaving in _walk(root, clear):
         tag = node.tag
@@ -95,7 +99,7 @@ def _written(root: Any, clear: bool) -> Blocks:
         elif tag == "pre":
             blocks.close_code() if leaving else blocks.open_code()
         elif tag == "table" and not leaving:
-            blocks.open_table(_is_data(node))
+            blocks.open_table(node.mem_id in data)
         elif tag == "table":
             blocks.close_table()
         elif tag == "tr":
@@ -112,11 +116,49 @@ def _written(root: Any, clear: bool) -> Blocks:
     return blocks
 
 
-def _is_data(table: Any) -> bool:
-    """Whether a table holds data, not the layout of a page."""
-    # A table inside another one is found among its own contents.
-    inner = [found for found in table.css(LAYOUT) if found.mem_id != table.mem_id]
-    return len(table.css("td, th")) > 1 and not inner
+class _Table:
+    """What a table holds, with the tables inside of it."""
+
+    def __init__(self) -> None:
+        self.cells, self.layout = 0, False
+
+    def take(self, inner: _Table) -> None:
+        self.cells += inner.cells
+        self.layout |= inner.layout
+
+
+def _data_tables(root: Any) -> frozenset[int]:
+    """The tables that hold data, not the layout of a page, found in one pass: tables may be nested deeply."""
+    data, tables = set[int](), list[_Table]()
+    stack: list[tuple[Any, bool, bool]] = [(root, False, False)]
+    while stack:
+        node, leaving, is_layout = stack.pop()
+        tag = node.tag
+        if leaving:
+            table = tables.pop()
+            data |= {node.mem_id} if table.cells > 1 and not table.layout else set()
+            if tables:
+                tables[-1].take(table)
+            continue
+        if tables:
+            tables[-1].layout |= is_layout
+            tables[-1].cells += tag in CELLS
+        if tag == "table":
+            tables.append(_Table())
+            stack.append((node, True, False))
+        stack += reversed(list(_elements(node)))
+    return frozenset(data)
+
+
+def _elements(node: Any) -> Iterator[tuple[Any, bool, bool]]:
+    """Yield the elements in a node, with whether they are the layout of a page in a cell."""
+    before, child, in_cell = "", node.first_child, node.tag in CELLS
+    while child is not None:
+        tag = child.tag or ""
+        if tag[:1] not in ("", "-", "!", "_"):
+            yield child, False, in_cell and (tag in LAYOUT or (tag in NEIGHBOURS and before == tag))
+            before = tag
+        child = child.next
 
 
 def _walk(root: Any, clear: bool) -> Iterator[tuple[Any, bool]]:
@@ -150,5 +192,23 @@ def _is_read(node: Any, clear: bool) -> bool:
     return (
         tag not in BOILERPLATE
         and (attributes.get("role") or "").lower() not in ROLES
-        and not (tag == "a" and (node.text() or "").strip() in SIGNS)
+        and not (tag == "a" and _is_sign(node))
     )
+
+
+def _is_sign(link: Any) -> bool:
+    """Whether a link shows nothing but a sign; links may hold a page."""
+    shown, stack = "", [link]
+    for _ in range(LOOKED_AT):
+        if not stack:
+            return shown.strip() in SIGNS
+        node = stack.pop()
+        if node.tag == "-text":
+            shown += node.text_content or ""
+            continue
+        children, child = list[Any](), node.first_child
+        while child is not None and len(children) < LOOKED_AT:
+            children.append(child)
+            child = child.next
+        stack += reversed(children)
+    return False

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from harness.text.chunks import heading_words
+
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff]")
 _BREAKS = re.compile("\r\n?|[\x0b\x0c\x1c-\x1f\x85\u2028\u2029]")
 _ATX = re.compile(r"^[ ]{0,3}(?=#{1,6}(?:[ \t]|$))", re.MULTILINE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LEVEL = re.compile(r"[ ]{0,3}#{1,6}[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*$")
 MOST_TITLE = 300
 """Characters of a title: longer ones are paragraphs that were marked as a heading."""
 
@@ -59,8 +60,7 @@ def document(title: str, text: str, notes: tuple[str, ...] = ()) -> Parsed:
     body = re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in clean(text).split("\n"))).strip("\n")
     name = one_line(clean(title))[:MOST_TITLE].rstrip()
     first, _, rest = body.partition("\n")
-    match = _LEVEL.match(first)
-    if name and match and one_line(match[1]) == name and rest.strip():
+    if name and one_line(heading_words(first)) == name and rest.strip():
         body = rest.strip("\n")
     if not body.strip():
         raise Unreadable("holds no text")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from harness.ingest.readers.docx import UNTOLD
 from harness.ingest.readers.encodings import kind_of
@@ -154,8 +155,8 @@ def _marked(pages: list[list[Line]], outline: dict[str, int]) -> tuple[dict[int,
     body = sizes.most_common(1)[0][0]
     large = [line for line in every if line.size >= LARGER * body and _may_head(line.text)]
     large = large if sum(len(line.text) for line in large) <= MOST_LARGE * sizes.total() else []
-    steps = sorted({line.size for line in large}, reverse=True)
-    marked = {id(line): min(steps.index(line.size) + 1, 6) for line in large}
+    levels = {size: min(step, 6) for step, size in enumerate(sorted({line.size for line in large}, reverse=True), 1)}
+    marked = {id(line): levels[line.size] for line in large}
     for line in every:
         level = outline.get(_key(line.text)) if outline and _may_head(line.text) and line.size >= body else None
         if level:
@@ -179,26 +180,25 @@ def _may_head(text: str) -> bool:
 
 def _written(pages: list[list[Line]], marked: dict[int, int]) -> str:
     """The text: lines joined to paragraphs, headings as lines of Markdown."""
-    blocks: list[str] = []
+    blocks: list[_Block] = []
     for page in pages:
         widest = max((line.right for line in page), default=0.0)
         before: Line | None = None
         for line in page:
-            level = marked.get(id(line))
-            above = marked.get(id(before)) if before is not None else None
-            if level:
-                if before is not None and above == level and before.size == line.size and _follows(before, line):
-                    blocks[-1] = heading(level, f"{blocks[-1].lstrip('# ')} {line.text}")
-                else:
-                    blocks.append(heading(level, line.text))
+            level = marked.get(id(line), 0)
+            above = marked.get(id(before), 0) if before is not None else 0
+            if level and before is not None and above == level and before.size == line.size and _follows(before, line):
+                blocks[-1].lines.append(line.text)
+            elif level:
+                blocks.append(_Block([line.text], level))
             elif before is None:
                 _continue(blocks, line)
             elif above or not _same_paragraph(before, line, widest):
-                blocks.append(no_heading(line.text))
+                blocks.append(_Block([no_heading(line.text)]))
             else:
-                blocks[-1] = _joined(blocks[-1], line.text)
+                blocks[-1].lines.append(line.text)
             before = line
-    return "\n\n".join(blocks)
+    return "\n\n".join(block.text for block in blocks)
 
 
 def _follows(before: Line, line: Line) -> bool:
@@ -215,19 +215,35 @@ def _same_paragraph(before: Line, line: Line, widest: float) -> bool:
     return not (before.right < FULL * widest and before.text.endswith(_ENDS))
 
 
-def _continue(blocks: list[str], line: Line) -> None:
+def _continue(blocks: list[_Block], line: Line) -> None:
     """Begin a page: with the rest of a sentence, if the last page ended inside one."""
-    last = blocks[-1] if blocks else ""
-    if last and not last.startswith("#") and not last.endswith(_ENDS) and line.text[:1].islower():
-        blocks[-1] = _joined(last, line.text)
+    last = blocks[-1] if blocks else None
+    if last and not last.is_heading and not last.lines[-1].endswith(_ENDS) and line.text[:1].islower():
+        last.lines.append(line.text)
     else:
-        blocks.append(no_heading(line.text))
+        blocks.append(_Block([no_heading(line.text)]))
 
 
-def _joined(text: str, more: str) -> str:
-    """Two lines as one; a word that was divided at the line's end is whole again."""
-    if text.endswith(HYPHEN):
-        return text[:-1] + more
-    if text.endswith("-") and more[:1].islower() and len(text) > 1 and text[-2].isalpha():
-        return text[:-1] + more
-    return f"{text} {more}"
+class _Block(NamedTuple):
+    """The lines of a paragraph, or of a heading with its level."""
+
+    lines: list[str]
+    level: int = 0
+
+    @property
+    def is_heading(self) -> bool:
+        return bool(self.level) or self.lines[0].startswith("#")
+
+    @property
+    def text(self) -> str:
+        """The lines as one; a word that was divided at a line's end is whole again."""
+        if self.level:
+            return heading(self.level, " ".join(self.lines))
+        whole = [_before(line, more) for line, more in pairwise(self.lines)]
+        return "".join([*whole, self.lines[-1]])
+
+
+def _before(line: str, more: str) -> str:
+    """A line in front of another one: without the hyphen that divides a word, else with a space."""
+    divided = line.endswith("-") and more[:1].islower() and len(line) > 1 and line[-2].isalpha()
+    return line[:-1] if divided or line.endswith(HYPHEN) else f"{line} "

@@ -7,8 +7,11 @@ import re
 from harness.ingest.readers.encodings import decode
 from harness.ingest.readers.parsed import Parsed, clean, document, heading, no_heading
 
-_RULE = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*$")
-_ROLE = re.compile(r":[\w:.+-]+:`([^`<]*?)(?:\s*<[^`>]*>)?`|``([^`]+)``|`([^`<]+?)(?:\s*<[^`>]*>)?`_*")
+_ALL_ONE_SIGN = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*$")
+_ROLE = re.compile(
+    r":[\w:.+-]{1,100}:`(?P<role>[^`<]*+)(?P<target><[^`>]*>)?`|``(?P<code>[^`]+)``"
+    r"|`(?P<link>[^`<]++)(?P<address><[^`>]*>)?`_*"
+)
 
 
 def read_text(raw: bytes) -> Parsed:
@@ -29,7 +32,7 @@ def read_rst(raw: bytes) -> Parsed:
         place = number + 1 if over else number
         if over or _is_title(lines, place):
             level = levels.setdefault((lines[place + 1][0], over), len(levels) + 1)
-            words = _ROLE.sub(lambda match: match[1] or match[2] or match[3] or "", lines[place])
+            words = _ROLE.sub(_shown, lines[place])
             title = title or words
             written += ["", heading(level, words.replace("\\", "")), ""]
             number = place + 2
@@ -39,12 +42,18 @@ def read_rst(raw: bytes) -> Parsed:
     return document(title, "\n".join(written), decoded.notes)
 
 
+def _shown(marked: re.Match[str]) -> str:
+    """What a page shows of marked words: no targets and addresses."""
+    words = marked["role"] or marked["code"] or marked["link"] or ""
+    return words.rstrip() if marked["target"] or marked["address"] else words
+
+
 def _is_title(lines: list[str], place: int) -> bool:
     """Whether a line stands above a rule that is as long as it, and is neither a rule itself nor inside a table."""
     if place + 1 >= len(lines):
         return False
     line, rule = lines[place], lines[place + 1].rstrip()
-    if not line.strip() or line[0] == " " or _RULE.match(line) or not _RULE.match(rule):
+    if not line.strip() or line[0] == " " or _ALL_ONE_SIGN.match(line) or not _ALL_ONE_SIGN.match(rule):
         return False
     # The rule of a table's head has text above it too, but stands among rules with gaps.
     return len(rule) >= min(len(line.rstrip()), 4) and any(map(str.isalnum, line)) and not _ends_table(lines, place)
@@ -56,7 +65,12 @@ def _ends_table(lines: list[str], place: int) -> bool:
 
 def _is_over(lines: list[str], number: int) -> bool:
     """Whether a line is the rule above a title."""
-    if number + 2 >= len(lines) or not _RULE.match(lines[number]):
+    if number + 2 >= len(lines) or not _ALL_ONE_SIGN.match(lines[number]):
         return False
     over, words, under = (line.rstrip() for line in lines[number : number + 3])
-    return over == under and bool(words.strip()) and not _RULE.match(words) and len(over) >= min(len(words.strip()), 4)
+    return (
+        over == under
+        and bool(words.strip())
+        and not _ALL_ONE_SIGN.match(words)
+        and len(over) >= min(len(words.strip()), 4)
+    )

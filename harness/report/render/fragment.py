@@ -48,7 +48,7 @@ _SETTINGS = re.compile(r":root \{([^}]*)\}")
 _OF_PAGES = re.compile(
     r"@media \(prefers-color-scheme: dark\) \{\s*:root \{[^}]*\}\s*\}|:root \{[^}]*\}|/\*.*?\*/", re.S
 )
-_RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
+_RULE = re.compile(r"(?<![^{}])([^{}]++)\{([^{}]*)\}")
 _numbers = itertools.count(1)
 MORE = ("The report has more: the attribute report is the path of its page.",)
 

@@ -52,7 +52,7 @@ EXAMPLES: tuple[tuple[tuple[Turn, ...], str, str], ...] = (
         "What other tips are there for the water stone?",
     ),
 )
-_STATES = re.compile(r"[.!。！]\W*$")  # noqa: RUF001  as other scripts write it
+_STATES = re.compile(r"(?<!\W)[^\w.!。！]*+[.!。！]\W*+$")  # noqa: RUF001  as other scripts write it
 _AGREES = re.compile(
     r"(?:yes|no|yeah|yep|nope|ja|nein|oui|non|sí|да|нет|是的|不是|不|はい|いいえ|نعم|네|아니요)(?:[\s,.!，。、]|$)",  # noqa: RUF001
     re.IGNORECASE,
@@ -63,7 +63,7 @@ _LABELS = re.compile(
     r"follow-?up|in full|alone|user|human|output|message|query|question)[\s-]*){1,4}(?:is\s*)?[:：]\s*",  # noqa: RUF001  as other scripts write it
     re.IGNORECASE,
 )
-_SAYS_MORE = re.compile(rf"\s+(?:\*\*)?{_SPEAKER}(?:\*\*)?\s*[:：]", re.IGNORECASE)  # noqa: RUF001
+_SAYS_MORE = re.compile(rf"(?<!\s)\s+(?:\*\*)?{_SPEAKER}(?:\*\*)?\s*[:：]", re.IGNORECASE)  # noqa: RUF001
 
 
 def head() -> str:
@@ -106,7 +106,7 @@ def fault(rewrite: str, turns: Sequence[Turn], query: str, language: str) -> str
     words = text_of(language).words
     asked, own = words(query), words(rewrite)
     known = {*asked, *(word for turn in turns for word in words(turn.content))}
-    foreign = sum(word not in known for word in own) > KNOWN_SHARE * len(own)
+    foreign, written = sum(word not in known for word in own) > KNOWN_SHARE * len(own), set(own)
     # One who states something ("The west branch.") may have it repeated as a statement.
     found = wording.fault_of(rewrite, "keyword" if _STATES.search(query) else "question")
     if found == wording.REFUSAL and foreign:
@@ -116,7 +116,7 @@ def fault(rewrite: str, turns: Sequence[Turn], query: str, language: str) -> str
     agrees = bool(_AGREES.match(rewrite)) and not _AGREES.match(query)
     if found == wording.ANSWER or agrees or _repeats_an_answer(rewrite, turns, query):
         return ANSWERS
-    lost = len(asked) >= LONG_QUERY and sum(word in own for word in asked) < KEPT_SHARE * len(asked)
+    lost = len(asked) >= LONG_QUERY and sum(word in written for word in asked) < KEPT_SHARE * len(asked)
     return OTHER if foreign or lost else None
 
 

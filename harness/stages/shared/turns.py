@@ -6,6 +6,7 @@ The newest turns say what a query refers to, so the oldest are dropped first. Wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import dropwhile, groupby
 from typing import NamedTuple
 
 from harness.values.records import Turn
@@ -60,12 +61,9 @@ def alternating(turns: Sequence[Turn]) -> Shown:
 
     Answers before the first turn of the user are left out; many templates refuse them.
     """
-    joined: list[Turn] = []
-    for turn in turns:
-        if joined and joined[-1].role == turn.role:
-            joined[-1] = turn._replace(content=f"{joined[-1].content}\n\n{turn.content}")
-        elif joined or turn.role == "user":
-            joined.append(turn)
+    begun = dropwhile(lambda turn: turn.role != "user", turns)
+    of_one = [list(same) for _, same in groupby(begun, key=lambda turn: turn.role)]
+    joined = [same[-1]._replace(content="\n\n".join(turn.content for turn in same)) for same in of_one]
     if joined and joined[-1].role == "user":
         return Shown(joined[:-1], joined[-1].content)
     return Shown(joined)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 
 from harness.scoring import AbstentionRule, is_abstention
 from harness.text import asks
@@ -30,7 +31,7 @@ _LABEL_WORD = (
 )
 _DIGITS = r"[0-9０-９٠-٩①-⑳]{1,2}"
 _LABEL = re.compile(
-    rf"(?:第\s*{_DIGITS}\s*[問问题題][:：]\s*)|(?:{_LABEL_WORD})\s*(?:(?:no\.?|nr\.?|number|nummer|第|#|№)?\s*{_DIGITS}|[a-d]|[一二三四五六七八九十]{{1,2}})?(?:\s*\([^()]{{1,20}}\))?\s*(?:[:：]|\.(?=\s)|\)|-(?=\s)|、)\s*|"
+    rf"(?:第\s*{_DIGITS}\s*[問问题題][:：]\s*)|(?:{_LABEL_WORD})\s*+(?:(?:no\.?|nr\.?|number|nummer|第|#|№)?\s*{_DIGITS}|[a-d]|[一二三四五六七八九十]{{1,2}})?(?:\s*+\([^()]{{1,20}}\))?\s*+(?:[:：]|\.(?=\s)|\)|-(?=\s)|、)\s*|"
     rf"q{_DIGITS}\s+(?=(?:what|which|who|when|where|why|how|is|are|do|does|can)\b)",
     re.IGNORECASE,
 )
@@ -49,6 +50,9 @@ _SIGNS = re.compile(r"[-*•·–—>#\s\"'“”„«»「『`]+|__+")
 _EMPHASIS = re.compile(r"^(\*{1,3}|__)([^*_]{1,40})\1(?=\s)")
 """Emphasis of Markdown around a label or the first words."""
 _TRAILING = " \t\"'“”„«»*`,」』_"
+_SAID = re.compile(f"[^{_TRAILING}]")
+_NUMBER_SIGN, _DIGIT = re.compile(rf"#\s?{_DIGITS}\b"), re.compile(r"\d")
+_WORD, _FILLED = re.compile(r"[\"'“„]?[^\W_]+"), re.compile(r"\S")
 _LEADING_TALK = re.compile(
     r"(?:(?:sure|certainly|of course|okay|ok|great)\s*[,!.]\s*)?(?:here(?:'s| is| are)|below (?:is|are)|the following (?:is|are))"
     r"\b[^:：?？]{0,80}\b(?:questions?|quer(?:y|ies)|key ?words?|statements?|claims?|search)\b[^:：?？]{0,60}[:：]\s*",
@@ -62,29 +66,35 @@ def clean_query(text: str, passage: str = "") -> str:
     A number is left where the passage has it before the same word: "1. FC Köln" is a name.
     """
     line = _EMPHASIS.sub(r"\2", _unwrapped(" ".join(text.split())), count=1)
-    while True:
-        # Signs are only stripped from the front where something else follows them than a number of their own (-5).
-        match = None if re.match(rf"#\s?{_DIGITS}\b", line) else _SIGNS.match(line)
-        if match and not (
-            match[0].strip() in ("-", "–") and re.match(r"\d", line[match.end() :]) and match[0][-1] != " "
-        ):
-            line = line[match.end() :]
-            continue
-        match = _LEADING_TALK.match(line) or _LABEL.match(line)
-        if match and line[match.end() :].strip(_TRAILING):
-            line = line[match.end() :]
-            continue
-        match = _NUMBER.match(line)
-        if match and line[match.end() :].strip() and not _stands_in(line, match.end(), passage):
-            line = line[match.end() :]
-            continue
-        return line.strip(_TRAILING)
+    at = 0
+    while (match := _in_front(line, at, passage)) is not None:
+        at = match.end()
+    return line[at:].strip(_TRAILING)
 
 
-def _stands_in(line: str, end: int, passage: str) -> bool:
+def _in_front(line: str, at: int, passage: str) -> re.Match[str] | None:
+    """What a model put in front of the rest of a line; None if the rest is the query."""
+    # Signs are only stripped from the front where something else follows them than a number of their own (-5).
+    match = None if _NUMBER_SIGN.match(line, at) else _SIGNS.match(line, at)
+    if match and not (match[0].strip() in ("-", "–") and _DIGIT.match(line, match.end()) and match[0][-1] != " "):
+        return match
+    match = _LEADING_TALK.match(line, at) or _LABEL.match(line, at)
+    if match and _SAID.search(line, match.end()):
+        return match
+    match = _NUMBER.match(line, at)
+    return match if match and _FILLED.search(line, match.end()) and not _stands_in(match, passage) else None
+
+
+def _stands_in(number: re.Match[str], passage: str) -> bool:
     """Whether the number at the front and the word behind it stand together in the passage."""
-    word = re.match(r"[\"'“„]?[^\W_]+", line[end:])
-    return word is not None and f"{line[:end]}{word[0]}".casefold() in " ".join(passage.split()).casefold()
+    word = _WORD.match(number.string, number.end())
+    return word is not None and f"{number[0]}{word[0]}".casefold() in _folded(passage)
+
+
+@lru_cache(maxsize=1)
+def _folded(passage: str) -> str:
+    """A passage on one line without capitals, kept for all numbers of a query."""
+    return " ".join(passage.split()).casefold()
 
 
 def _unwrapped(line: str) -> str:
@@ -122,20 +132,21 @@ _REFUSALS = re.compile(
 )
 _TALK = re.compile(
     r"(?:here(?:'s| is| are)|below (?:is|are)|these are|the following (?:is|are)|i(?:'ll| will| have) (?:write|written|generate[d]?|create[d]?))\b"
-    r"[^?？]*\b(?:questions?|quer(?:y|ies)|key ?words?|statements?|claims?|search(?:es)?|examples?)\b[^?？]*$"
+    r"(?=[^?？]*$)[^?？]*\b(?:questions?|quer(?:y|ies)|key ?words?|statements?|claims?|search(?:es)?|examples?)\b"
     r"|(?:here(?:'s| is| are)|below (?:is|are)|the following (?:is|are))[^?？]*[:：]\s*$"
     r"|(?:sure|certainly|of course|okay|absolutely|great)\s*[!,.](?:[^?？]*$|\s*$)|(?:sure|certainly|okay|of course)$"
     r"|(?:let me know|i hope (?:this|these)|note that these|these (?:questions|queries)|would you like (?:me|more))\b"
-    r"|(?:output|questions?|queries|keywords|search words|result|json)\s*[:：]?\s*$"
-    r"|(?:hier (?:ist|sind)|folgende|nachfolgend)\b[^?？]*\b(?:frage|anfrage|suchbegriff|stichwort|aussage)\w*\b[^?？]*$|(?:gerne|natürlich|klar)\s*[!,.]"
-    r"|voici\b[^?？]*\b(?:question|requête)s?\b[^?？]*$|bien sûr\s*[!,.]|(?:aquí|estas) (?:está|están|son|tienes?)\b[^?？]*(?:pregunta|consulta)s?\b[^?？]*$|(?:claro|por supuesto)\s*[!,.]"
-    r"|(?:以下是|下面是|这是|这里是)[^?？]*(?:问题|查询|关键词)[^?？]*$|(?:好的|当然)\s*[,，。!！]"
-    r"|(?:以下は|次は|こちらは)[^?？]*(?:質問|クエリ)[^?？]*$|(?:はい|もちろん|承知しました)\s*[,、。!！]"
-    r"|(?:إليك|فيما يلي|هذه)\b[^?؟]*(?:أسئلة|سؤال|الأسئلة|استعلام)[^?؟]*$|بالتأكيد\s*[,،.!]|(?:다음은|아래는)[^?？]*질문[^?？]*$|(?:вот|ниже)\b[^?？]*вопрос\w*[^?？]*$",
+    r"|(?:output|questions?|queries|keywords|search words|result|json)\s*+[:：]?\s*$"
+    r"|(?:hier (?:ist|sind)|folgende|nachfolgend)\b(?=[^?？]*$)[^?？]*\b(?:frage|anfrage|suchbegriff|stichwort|aussage)|(?:gerne|natürlich|klar)\s*[!,.]"
+    r"|voici\b(?=[^?？]*$)[^?？]*\b(?:question|requête)s?\b|bien sûr\s*[!,.]|(?:aquí|estas) (?:está|están|son|tienes?)\b(?=[^?？]*$)[^?？]*(?:pregunta|consulta)s?\b|(?:claro|por supuesto)\s*[!,.]"
+    r"|(?:以下是|下面是|这是|这里是)(?=[^?？]*$)[^?？]*(?:问题|查询|关键词)|(?:好的|当然)\s*[,，。!！]"
+    r"|(?:以下は|次は|こちらは)(?=[^?？]*$)[^?？]*(?:質問|クエリ)|(?:はい|もちろん|承知しました)\s*[,、。!！]"
+    r"|(?:إليك|فيما يلي|هذه)\b(?=[^?؟]*$)[^?؟]*(?:أسئلة|سؤال|الأسئلة|استعلام)|بالتأكيد\s*[,،.!]|(?:다음은|아래는)(?=[^?？]*$)[^?？]*질문|(?:вот|ниже)\b(?=[^?？]*$)[^?？]*вопрос",
     re.IGNORECASE,
 )
+_STATEMENT = re.compile(r"(?<!\W)[^\w.。।]*+[.。।]\W*+$")
 _ANSWERS = re.compile(
-    r"(?:answers?|a|response|antwort|réponse|respuesta|risposta|ответ|答案|答|回答|答え|الجواب|الإجابة|답변?|정답)\s*[0-9]{0,2}\s*[:：]",
+    r"(?:answers?|a|response|antwort|réponse|respuesta|risposta|ответ|答案|答|回答|答え|الجواب|الإجابة|답변?|정답)\s*+[0-9]{0,2}\s*+[:：]",
     re.IGNORECASE,
 )
 
@@ -174,7 +185,6 @@ _ENGLISH = (
     r"\b(?:main|central|key|primary) (?:idea|topic|point|purpose|theme|focus|subject|message|argument)s? of (?:the|this) (?:text|document|article|paragraph|section|essay|story|chapter)\b",
     r"\b(?:title|summary|purpose|tone) of this (?:text|document|article|paragraph|section|essay|story|chapter)\b",
     r"\b(?:mentioned|described|stated|listed|shown|given|discussed) (?:above|below|here)\b",
-    r"\b(?:provided|mentioned|given|described|discussed|stated|listed|said|presented|covered)\b.*\bin the (?:text|paragraph|document|article|context|section)\W*$",
     r"^\W*(?:from|in|within|given|considering|as per|per|after reading) (?:the|this) (?:text|document|article|paragraph|context|story|essay|study|report|abstract|information|section)\s*,",
     r"\b(?:as per|given|considering) (?:the|this) (?:text|document|article|paragraph|context|abstract)\b(?! of\b)|^\W*(?:based on|given) (?:this|that|the above)\s*,",
     rf"\bas (?:the|this) (?:text|document|article|paragraph|section|essay|story|report|study|{_WRITER}) (?:notes?|says?|states?|mentions?|explains?|describes?|points? out)\b",
@@ -201,7 +211,7 @@ _OTHERS = (
     rf"(?:この|上記の?|以下の|与えられた|提供された|次の|当該|前述の){_JA_NOUN}(?:によ|で|に|の|は|が|から|を|中|内)|(?:本文|文中|上の文章?|{_JA_NOUN}中)(?:によ|で|に|の|から)|(?:文章|本文|パッセージ|テキスト|記事|資料)によ(?:る|れ)",
     r"(?<!の)(?:著者|筆者|作者)(?:は|が|の(?:主張|意見|考え)|によ)",
     rf"(?:وفقا?|وفقًا|طبقا|طبقًا|حسب|بحسب|بناء على|بناءً على|استنادا إلى|استنادًا إلى)\s*(?:ل|لـ|إلى |على |ما (?:ورد|جاء|ذكر) في )?\s*(?:هذا |هذه |لهذا |لهذه )?(?:ل)?{_AR_NOUN.replace('ال', '(?:ال|ل)', 1)}",
-    rf"(?:وفقا?|وفقًا|طبقا|طبقًا) (?:لل|لهذا ال|لهذه ال)(?:نص|مقطع|فقرة|مقال|وثيقة|مستند|سياق|كاتب|مؤلف)|(?:هذا|هذه) {_AR_NOUN}|(?:المذكور\w*|مذكور\w*|ذكر\w*|ورد\w*) في {_AR_NOUN}|{_AR_NOUN} (?:أعلاه|السابق\w*|التالي\w*|المعطى|المقدم)|(?:يتحدث|يتناول|يدور|يشرح|يصف)\w* (?:عنه |حوله )?(?:هذا |هذه )?{_AR_NOUN}|يذكر {_AR_NOUN}|يقول (?:الكاتب|المؤلف|النص)",
+    rf"(?:وفقا?|وفقًا|طبقا|طبقًا) (?:لل|لهذا ال|لهذه ال)(?:نص|مقطع|فقرة|مقال|وثيقة|مستند|سياق|كاتب|مؤلف)|(?:هذا|هذه) {_AR_NOUN}|(?:(?:المذكور|مذكور|ذكر|ورد)\w{{0,20}}) في {_AR_NOUN}|{_AR_NOUN} (?:أعلاه|السابق\w*|التالي\w*|المعطى|المقدم)|(?:يتحدث|يتناول|يدور|يشرح|يصف)\w{{0,20}} (?:عنه |حوله )?(?:هذا |هذه )?{_AR_NOUN}|يذكر {_AR_NOUN}|يقول (?:الكاتب|المؤلف|النص)",
     r"\b(?:selon|d['’]après|suivant) (?:le|la|les|l['’]|ce|cet|cette|ces)\s?(?:texte|passage|extrait|paragraphe|document|article|auteur|contexte)s?\b(?! (?:de|du|des)\b)|\bdans (?:ce|cet|cette) (?:texte|passage|extrait|paragraphe|document|article|section)\b|\b(?:mentionné|cité|décrit|indiqué|évoqué)e?s? dans (?:le|la|l['’]|ce|cet) ?(?:texte|passage|extrait|paragraphe|document|article)\b|\b(?:texte|passage|extrait|paragraphe) (?:ci-dessus|fourni|donné)\b|\b(?:parle|traite|dit|explique|décrit) (?:ce|cet|cette|le|la) (?:texte|passage|extrait|paragraphe|document|article)\b|\b(?:le|ce) passage (?:dit|décrit|mentionne|explique)",
     r"\b(?:según|de acuerdo con|conforme a|basado en) (?:el|la|este|esta) (?:texto|pasaje|fragmento|extracto|párrafo|documento|artículo|autora?|contexto|pasaje)\b(?! (?:de|del)\b)|\b(?:trata|dice|habla|describe|explica|menciona) (?:el|la|este|esta) (?:texto|pasaje|fragmento|párrafo|documento|artículo)\b|\ben est[ea] (?:texto|pasaje|fragmento|extracto|párrafo|documento|artículo|sección)\b|\b(?:mencionad|citad|descrit|indicad)[oa]s? en (?:el|la|este|esta) (?:texto|pasaje|fragmento|extracto|párrafo|documento|artículo)\b|\b(?:texto|pasaje|fragmento|párrafo) (?:anterior|proporcionado|dado)\b",
     r"\b(?:secondo|in base a) (?:il|la|lo|l['’]|questo|questa|quest['’])\s?(?:testo|passaggio|brano|paragrafo|documento|articolo|autore)\b|\b(?:segundo|de acordo com) (?:o|a|este|esta) (?:texto|passagem|trecho|parágrafo|documento|artigo|autor)\b|\bvolgens (?:de|het|deze|dit) (?:tekst|passage|fragment|alinea|document|artikel|auteur)\b",
@@ -209,6 +219,11 @@ _OTHERS = (
     r"(?:이|본|위|주어진|해당|다음) ?(?:지문|글|문서|본문|단락|구절|텍스트|기사|문맥|자료)(?:에|의|은|는|에서|을|과|에 따르면)|(?:지문|본문|글|텍스트|문서)에 (?:따르면|의하면)|글쓴이|(?<!의 )저자(?:는|가|에)",
     r"(?:ตาม|จาก|ใน)(?:ข้อความ|บทความ|เอกสาร|ย่อหน้า)(?:นี้|ข้างต้น|ดังกล่าว|ที่ให้)|(?:इस|उपरोक्त|दिए गए) (?:गद्यांश|अनुच्छेद|पाठ|दस्तावेज़|लेख)|(?:गद्यांश|अनुच्छेद|पाठ|लेखक) के अनुसार|(?:לפי|על פי) (?:הקטע|הטקסט|המסמך|המאמר|הפסקה|המחבר)|(?:בקטע|בטקסט|במסמך|במאמר) (?:זה|הזה|שלעיל)",
 )
+_TOLD_OF = re.compile(
+    r"\b(?:provided|mentioned|given|described|discussed|stated|listed|said|presented|covered)\b", re.IGNORECASE
+)
+_IN_THE_TEXT = re.compile(r"\bin the (?:text|paragraph|document|article|context|section)\W*$", re.IGNORECASE)
+"""The end of a query that asks for what is "mentioned ... in the text"."""
 _REFERENCES = re.compile("|".join(f"(?:{pattern})" for pattern in (*_ENGLISH, *_OTHERS)), re.IGNORECASE)
 
 
@@ -221,13 +236,19 @@ def fault_of(query: str, kind: str) -> str | None:
         return REFUSAL
     if _TALK.match(line):
         return META
-    if _REFERENCES.search(line):
+    if _REFERENCES.search(line) or _tells_of_the_text(line):
         return REFERENCE
     if _ANSWERS.match(line) or (kind == "question" and _states(line)):
         return ANSWER
     return None
 
 
+def _tells_of_the_text(line: str) -> bool:
+    """Whether a query asks for what is mentioned in the text, which it names at its end."""
+    end = _IN_THE_TEXT.search(line)
+    return end is not None and _TOLD_OF.search(line, line.rfind("\n", 0, end.start()) + 1, end.start()) is not None
+
+
 def _states(line: str) -> bool:
     """Whether a text ends as a statement does and asks for nothing."""
-    return bool(re.search(r"[.。।]\W*$", line)) and not re.search(r"[?？؟]", line) and not asks(line)
+    return bool(_STATEMENT.search(line)) and not re.search(r"[?？؟]", line) and not asks(line)
