@@ -43,7 +43,7 @@ class Worker(Pretender):
 def child(monkeypatch: pytest.MonkeyPatch) -> Worker:
     """What runs the requests of workers instead of children."""
     child = Worker()
-    monkeypatch.setattr(worker, "_children", lambda: child)
+    monkeypatch.setattr(worker, "_children", lambda one_call: child)
     return child
 
 

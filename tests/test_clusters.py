@@ -264,7 +264,7 @@ def test_the_commands_on_the_page_run_and_give_the_outcome_of_this_machine(
     suite = str(planted.write_suite(tmp_path))
     monkeypatch.chdir(tmp_path)
     child = Worker(planted.Planted())
-    monkeypatch.setattr(worker, "_children", lambda: child)
+    monkeypatch.setattr(worker, "_children", lambda one_call: child)
     for name in ("ray", "slurm"):
         monkeypatch.setitem(executors.EXECUTORS, name, "clusters:Cluster")
     monkeypatch.setitem(executors.EXECUTORS, "child", "planted:Planted")
