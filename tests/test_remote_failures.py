@@ -14,7 +14,7 @@ from harness.cli import main as cli
 from harness.errors import ConfigError
 from harness.remote import failures
 from harness.remote.mirror import opened
-from harness.remote.objects import Objects, is_address
+from harness.remote.objects import Objects, expect, is_address
 
 SECRET = "wJalrXUtnFEMI7K7MDENG8bPxRfiCYEXAMPLEKEY"
 
@@ -155,6 +155,22 @@ def test_an_address_that_answered_before_is_asked_again(method: str, after: bool
     Faults.plan(0, after)
     getattr(objects, method)(*METHODS[method])
     assert pauses == [1.0]
+
+
+def test_whoever_comes_later_to_a_bucket_is_as_patient(pauses: list[float]) -> None:
+    """As a worker that begins while the server is away."""
+    Objects("faulty://later/one").write("name", b"")
+    Faults.plan(0, after=False)
+    Objects("faulty://later/other").read("name")
+    assert pauses == [1.0]
+    expect("faulty://sent/prefix")
+    Faults.plan(0, after=False)
+    Objects("faulty://sent/prefix/store").read("name")
+    assert pauses == [1.0, 1.0]
+    Faults.plan(0, after=False)
+    with pytest.raises(ConfigError, match="cannot be reached"):
+        Objects("faulty://misspelt/prefix").read("name")
+    assert pauses == [1.0, 1.0]
 
 
 def test_an_address_that_is_gone_for_long_is_told(pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:

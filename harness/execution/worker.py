@@ -32,7 +32,7 @@ from harness.planning.graph import PlannedCall
 from harness.planning.ledger import facts_of
 from harness.provenance import Machine
 from harness.remembered import cache_folder
-from harness.remote.objects import is_address
+from harness.remote.objects import expect, is_address
 from harness.remote.places import opened_store
 from harness.stages import load_stage
 from harness.store import Store
@@ -160,6 +160,7 @@ SHARE = "name a folder with --store that all machines share, under one path, or 
 def _answered(place: Place, work: Callable[[Environment], Result]) -> Result:
     """The result of work in a place, or its failure."""
     host = socket.gethostname()
+    expect(place.store)
     try:
         with _in_folder(place.folder), _without_main():
             return work(_environment(place))._replace(host=host)

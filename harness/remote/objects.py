@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 
 _EXCLUSIVE = threading.Lock()
 """Held while an object is created: the file system in memory does not look and write in one step."""
+_ANSWERED: set[str] = set()
+"""Buckets that this process, or the one that sent it its work, has reached."""
 
 
 class Listed(NamedTuple):
@@ -69,10 +71,21 @@ def is_address(place: str | Path) -> bool:
     return "://" in text
 
 
-def _patient(method: Callable[Concatenate[Objects, P], T]) -> Callable[Concatenate[Objects, P], T]:
-    """Repeat a call for a while if the address cannot be reached, and could before: servers start again, networks fail.
+def expect(address: str | Path) -> None:
+    """Be patient with an address from the first call on: whoever names it has just reached it."""
+    if is_address(address):
+        _ANSWERED.add(_bucket_of(str(address)))
 
-    At an address that never answered, the first failure is told at once: it is likely to be misspelt.
+
+def _bucket_of(address: str) -> str:
+    protocol, _, path = address.partition("://")
+    return f"{protocol}://{path.partition('/')[0]}"
+
+
+def _patient(method: Callable[Concatenate[Objects, P], T]) -> Callable[Concatenate[Objects, P], T]:
+    """Repeat a call for a while if the bucket cannot be reached, and could before: servers start again, networks fail.
+
+    At a bucket that never answered, the first failure is told at once: it is likely to be misspelt.
     """
 
     @functools.wraps(method)
@@ -82,13 +95,14 @@ def _patient(method: Callable[Concatenate[Objects, P], T]) -> Callable[Concatena
             try:
                 result = method(self, *args, **named)
             except ConfigError as error:
-                if not (self.has_answered and is_passing(error.__cause__)) or time.monotonic() + pause > deadline:
+                may_pass = self.bucket in _ANSWERED and is_passing(error.__cause__)
+                if not may_pass or time.monotonic() + pause > deadline:
                     raise
                 log.warning("%s; trying again", error.problems[0].what)
                 time.sleep(pause)
                 pause = min(2 * pause, PAUSES[1])
             else:
-                self.has_answered = True
+                _ANSWERED.add(self.bucket)
                 return result
 
     return call
@@ -101,9 +115,9 @@ class Objects:
     """
 
     def __init__(self, address: str) -> None:
-        self.has_answered = False
         secret = wrong_in_address(address)
         self.address = mask(address).rstrip("/")
+        self.bucket = _bucket_of(self.address)
         if secret:
             raise ConfigError(Problem(self.address, secret, "set it in the environment instead"))
         if "::" in address:
