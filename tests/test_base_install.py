@@ -77,9 +77,10 @@ def test_scores_are_computed_compared_accepted_gated_and_shown(harness: Command,
 def test_what_needs_more_says_what_to_install(harness: Command, tmp_path: Path) -> None:
     torch = "a model that runs on this machine needs torch and 10 more, which are not installed"
     ragas = "exact_match needs ragas and 1 more, which are not installed"
+    place, command = "suites/toy/suite.yaml", "run: pip install 'rag-tuning-harness"
     lines = [
-        f"error: pipeline.retriever.model: {torch}; run: pip install 'rag-tuning-harness[local]'",
-        f"error: measures: {ragas}; run: pip install 'rag-tuning-harness[ragas]'",
+        f"error: {place}:12: pipeline.retriever.model: {torch}; {command}[local]'",
+        f"error: {place}:22: measures: {ragas}; {command}[ragas]'",
     ]
     for verb in ("run", "plan", "diagnose"):
         refused = harness(verb, "suites/toy", "--store", "elsewhere")

@@ -95,8 +95,8 @@ def test_a_model_that_cannot_answer_is_refused_before_any_work(tmp_path: Path) -
         requirements.check(suite)
     (problem,) = caught.value.problems
     assert str(problem) == (
-        f"pipeline.reranker.model: {str(mute)!r}: the tokenizer has no single token for 'yes' and for 'no', with which "
-        "a causal-lm reranker answers; name another model"
+        f"suite.yaml:19: pipeline.reranker.model: {str(mute)!r}: the tokenizer has no single token for 'yes' and for "
+        "'no', with which a causal-lm reranker answers; name another model"
     )
     able = rankers.causal(tmp_path / "able")
     requirements.check(pocket.suite({**CHANGES, "pipeline.reranker": {**CAUSAL, "model": str(able)}, "candidates": {}}))

@@ -344,6 +344,11 @@ def folder_there(path: Path) -> None:
     (path / "x").write_text("x")
 
 
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
 PLACES: dict[str, Callable[[Path], object]] = {
     "nothing": lambda path: None,
     "a folder": folder_there,
@@ -353,7 +358,7 @@ PLACES: dict[str, Callable[[Path], object]] = {
     "a pipe": os.mkfifo,
     "a device without an end": lambda path: path.symlink_to("/dev/zero"),
     "a device of nothing": lambda path: path.symlink_to("/dev/null"),
-    "a socket": lambda path: socket.socket(socket.AF_UNIX).bind(str(path)),
+    "a socket": a_socket,
     "memory of a process": lambda path: path.symlink_to("/proc/self/mem"),
 }
 """What may lie where a file belongs."""

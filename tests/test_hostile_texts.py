@@ -50,7 +50,7 @@ from harness.text.prose import sentences
 from harness.values.records import Document, Turn
 from harness.values.repairs import Repairing
 
-SIZE, FLOOR, GROWTH = 100_000, 0.1, 3.0
+SIZE, FLOOR, GROWTH = 100_000, 0.5, 3.0
 LARGE = 1_000_000
 
 
@@ -240,8 +240,8 @@ def seconds(hostile: Hostile, size: int) -> float:
 
 
 def growth(hostile: Hostile, size: int) -> str:
-    """How the time of the processor grows; empty if as the text does."""
-    for _ in range(3):
+    """How the time of the processor grows; empty if as the text does. On a busy machine, one look is not enough."""
+    for _ in range(5):
         once, twice = seconds(hostile, size), seconds(hostile, 2 * size)
         if twice <= max(FLOOR, GROWTH * once):
             return ""

@@ -6,6 +6,7 @@ The ranking of an untuned model is compared with the one that sentence-transform
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,9 @@ def test_what_is_refused_is_refused_by_all_with_one_sentence(name: str, made: An
         benchmark.run(suite, tmp_path / "store", executor=smallsuite.Here())
     (problem,) = caught.value.problems
     assert said in str(problem)
-    assert str(problem).startswith("pipeline.retriever.model: ")
+    place, _, sentence = str(problem).partition(": ")
+    assert re.fullmatch(rf"{re.escape(str(suite))}:\d+", place)
+    assert sentence.startswith("pipeline.retriever.model: ")
     assert "; " in str(problem)
     assert str(folder) in str(problem)
     told = [f"{finding.what}: {finding.detail}" for finding in findings(suite) if finding.state in doctor.FAILING]

@@ -99,9 +99,9 @@ def test_judgements_of_another_corpus_are_refused_whatever_the_limit(tmp_path: P
 def test_no_repair_at_all_may_be_asked_for(tmp_path: Path) -> None:
     write(tmp_path, [*CORPUS, {"_id": 3, "text": "x"}, {"_id": "e"}], qrels={"test": [*QRELS["test"], "q1 loom-1 1"]})
     expected = [
+        "id is a number; mend it, or let it be repaired with dataset.repairs",
         "corpus.jsonl:5: 'e': document has neither title nor text; mend it, or let it be repaired with dataset.repairs",
         "judgement is repeated with the same grade; mend it, or let it be repaired with dataset.repairs",
-        "id is a number; mend it, or let it be repaired with dataset.repairs",
     ]
     found = refused(tmp_path, share=0)
     assert len(found) == 3
