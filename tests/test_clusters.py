@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +29,7 @@ from test_jobs import command, outcome_of
 
 from harness import provenance
 from harness.errors import ConfigError, StageFailed
-from harness.execution import executors, ray_executor, remote, worker
+from harness.execution import executors, ray_executor, remote, slurm_executor, worker
 from harness.execution.environments import Environment, for_another_machine, without_secrets
 from harness.execution.executors import run
 from harness.execution.making import make
@@ -528,6 +528,58 @@ def test_a_job_that_the_queue_has_forgotten_is_lost(slurm: Any) -> None:
 def test_a_job_that_found_no_folder_for_its_log_is_told_what_to_set(slurm: Any) -> None:
     with pytest.raises(remote.WorkerLost, match=r"wrote no log: let execution.slurm.folder name a folder that all"):
         slurm("RUNNING", "FAILED", logged=False)
+
+
+@pytest.fixture
+def controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, list[float]]]:
+    """Submits a job through submitit to an `sbatch` that refuses it some times, and notes how long was waited."""
+    pytest.importorskip("submitit")
+
+    def submit(refusal: str, times: int) -> tuple[Any, list[float]]:
+        (programs := tmp_path / "programs").mkdir()
+        count = tmp_path / "count"
+        sbatch = f"""#!/bin/sh
+echo x >> {count}
+[ $(wc -l < {count}) -gt {times} ] && echo Submitted batch job 7 && exit
+echo 'sbatch: error: {refusal}' >&2
+exit 1
+"""
+        for name, script in {"sbatch": sbatch, "srun": "#!/bin/sh\n"}.items():
+            (programs / name).write_text(script)
+            (programs / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+        executor, waited = SlurmExecutor(), list[float]()
+        executor._submitit, executor._folder = slurm_executor._imported(), tmp_path
+        monkeypatch.setattr("harness.execution.slurm_executor.time.monotonic", lambda: sum(waited))
+        task = executor._task(worker.make_call, None, Environment(), Needs())
+        monkeypatch.setattr(task.cancelled, "wait", waited.append)
+        return executor._submit("harness-key", task, 1).job_id, waited
+
+    return submit
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        "Batch job submission failed: Socket timed out on send/recv operation",
+        "Batch job submission failed: Unable to contact slurm controller (connect failure)",
+        "Batch job submission failed: Zero Bytes were transmitted or received",
+        "Slurm temporarily unable to accept job, sleeping and retrying",
+        "QOSMaxSubmitJobPerUserLimit\nBatch job submission failed: Job violates accounting/QOS policy",
+    ],
+)
+def test_a_busy_controller_is_asked_again(controller: Any, refusal: str) -> None:
+    assert controller(refusal, 3) == ("7", [5.0, 10.0, 20.0])
+
+
+def test_a_controller_that_stays_busy_is_told(controller: Any) -> None:
+    with pytest.raises(StageFailed, match=r"took no job for 10 minutes: Socket timed out on send/recv operation; run"):
+        controller("Batch job submission failed: Socket timed out on send/recv operation", 100)
+
+
+def test_a_job_that_is_refused_for_what_it_asks_is_not_sent_again(controller: Any) -> None:
+    with pytest.raises(StageFailed, match=r"^sbatch refused its job: Invalid partition name specified; see"):
+        controller("Batch job submission failed: Invalid partition name specified", 1)
 
 
 def test_the_files_of_a_job_that_succeeded_are_deleted_and_no_others(tmp_path: Path) -> None:

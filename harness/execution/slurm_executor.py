@@ -52,6 +52,15 @@ GONE_AFTER = 5
 NO_LOG = "it wrote no log: let execution.slurm.folder name a folder that all nodes see"
 ANSWER_SECONDS = 60.0
 """How long a network file system may take to show the answer of a job that has ended."""
+BUSY = re.compile(
+    r"timed out|temporarily|unable to contact|zero bytes|not connected|connection (?:refused|reset|fail)|standby"
+    r"|MaxSubmitJob",
+    re.IGNORECASE,
+)
+"""What sbatch says if its controller is busy or starts again, or holds as many jobs of a user as it may."""
+SUBMIT_SECONDS, SUBMIT_PAUSES = 600.0, (5.0, 60.0)
+"""How long a busy controller is asked to take a job, and the first and the longest pause in between."""
+log = logging.getLogger(__name__)
 
 
 class Queued(NamedTuple):
@@ -203,12 +212,23 @@ class SlurmExecutor(RemoteExecutor):
         }
         executor = self._submitit.SlurmExecutor(folder=self._folder, python=settings.python)
         executor.update_parameters(**{option: value for option, value in asked.items() if value is not None})
-        try:
-            with applied(without_secrets(environment_now())):
-                return executor.submit(task.function, task.argument, task.place, attempt)
-        except self._submitit.core.utils.FailedJobError as error:
-            reason = _last_line(str(error)).removeprefix("sbatch: error: Batch job submission failed: ")
-            raise StageFailed(f"sbatch refused its job: {reason}; see the section execution.slurm") from None
+        deadline, pause = time.monotonic() + SUBMIT_SECONDS, SUBMIT_PAUSES[0]
+        while True:
+            try:
+                with applied(without_secrets(environment_now())):
+                    return executor.submit(task.function, task.argument, task.place, attempt)
+            except self._submitit.core.utils.FailedJobError as error:
+                # If the controller took the job and only its reply was lost, that job finds nothing to do, and ends.
+                reason = _last_line(str(error)).removeprefix("sbatch: error: Batch job submission failed: ")
+                if not BUSY.search(str(error)):
+                    raise StageFailed(f"sbatch refused its job: {reason}; see the section execution.slurm") from None
+                if time.monotonic() + pause > deadline:
+                    told = f"sbatch took no job for {SUBMIT_SECONDS / 60:.0f} minutes: {reason}"
+                    raise StageFailed(f"{told}; run again later: what is finished is kept") from None
+            log.warning("sbatch: %s; trying again", reason)
+            if task.cancelled.wait(pause):
+                raise StageFailed("cancelled")
+            pause = min(2 * pause, SUBMIT_PAUSES[1])
 
     def _running(self, name: str) -> Any:
         """The job of that name that waits or runs, if there is one."""
