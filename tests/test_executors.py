@@ -67,6 +67,7 @@ def test_an_unknown_key_of_a_spec_is_refused(executor: Executor, tmp_path: Path)
         run(executor, request("copy", tmp_path, colour="red"), silent)
 
 
+@pytest.mark.slow
 def test_the_fork_server_of_one_call_has_torch_and_no_more(tmp_path: Path) -> None:
     code = """
 import sys
