@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from staged import folder, indexes, silent
 from harness.data.formats import load_jsonl, write_jsonl
 from harness.models.fakes import FakeBiEncoder
 from harness.stages.extract import ExtractSpec, extract, structure_pairs
+from harness.stages.extract import _heading_of as heading_of
 from harness.stages.label import LABELS_FILE, LabelSpec, label
 from harness.stages.mine import TRIPLETS_FILE, MineSpec, mine
 from harness.stages.shared import common
@@ -201,3 +203,16 @@ def test_passages_that_answer_scored_queries_may_be_left_out(tmp_path: Path) -> 
     assert {pair.doc_id for pair in common.read_pairs(tmp_path / "out")} == {"d2"}
     extract(ExtractSpec(max_documents=1), inputs, tmp_path / "out", 0, silent)
     assert {pair.doc_id for pair in common.read_pairs(tmp_path / "out")} <= {"d2", "d3"}
+
+
+AS_IT_WAS = re.compile(r"\s*#{1,6}\s+(.+?)\s*#*\n")
+"""What found a heading before, in time that grew with the square of the text."""
+
+
+@given(st.text(st.sampled_from("# \n\ra-\t"), max_size=16))
+def test_a_heading_is_found_as_by_an_expression_that_reads_on_and_on(text: str) -> None:
+    body = text.strip()
+    match = AS_IT_WAS.match(body)
+    heading, below = (match[1], body[match.end() :].strip()) if match else ("", body)
+    expected = " ".join(heading.split()), below.removeprefix(heading).strip()
+    assert heading_of(Document("d", "", text)) == expected

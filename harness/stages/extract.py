@@ -29,7 +29,8 @@ BODY_WORDS = 20
 LETTERS = 0.7
 """Least share of letters in what is printed of a sentence: less is a formula, a reference or a row of figures."""
 _CODE = re.compile(r"\w\(|[_=]")
-_MARKDOWN_HEADING = re.compile(r"\s*+#{1,6}(?!#)\s++(.+)\n(?:\s*+#+\n)?")
+_MARKDOWN_HEADING = re.compile(r"\s*+#{1,6}(?!#)\s++(?:#\n\s*+#+\n|(.+)\n(?:(?<!#\n)\s*+#+\n)?)")
+_MARKS_ALONE = re.compile(r"\s*+#{1,6}(?!#)(\s++)")
 _REFERS_BACK = re.compile(
     r"(?:this|these|those|that|it|its|they|their|he|she|his|her|we|our|i|such|both|here|there|however|thus|therefore|"
     r"hence|also|additionally|furthermore|moreover|then|but|and|or|so|nevertheless|nonetheless|consequently|similarly|"
@@ -85,9 +86,16 @@ def _heading_of(document: Document) -> tuple[str, str]:
     """The heading of a passage on one line, empty if it has none, and the text below it."""
     heading, body = document.title.strip(), document.text.strip()
     if not heading and (match := _MARKDOWN_HEADING.match(body)):
-        heading, body = match[1].rstrip("#").rstrip() or "#", body[match.end() :].strip()
+        heading, body = (match[1] or "").rstrip("#").rstrip() or "#", body[match.end() :].strip()
+    elif not heading and (match := _MARKS_ALONE.match(body)) and _has_blank_title(match[1]):
+        body = body[match.end() :]
     # Where texts were cut out of pages, many repeat their title.
     return " ".join(heading.split()), body.removeprefix(heading).strip()
+
+
+def _has_blank_title(space: str) -> bool:
+    """Whether the white space behind the marks of a heading is more than its line's end: a title that is blank."""
+    return space[1 : max(space.rfind("\n"), 0)].strip("\n") != ""
 
 
 def _is_heading(heading: str, texts: Texts) -> bool:
