@@ -10,41 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
-from functools import cached_property
+from bisect import bisect_left
 from typing import NamedTuple
+
+from harness.models.thought_marks import ONLY_MODELS, OTHERS, PAIRS, TAG, Mark, Marked, marks_in
 
 STILL_THINKING = "the model was still thinking at {limit}; raise it or switch thinking off"
 NEVER_ENDED = "the model began a thought and never ended it; switch thinking off"
 ONLY_THOUGHT = "the model wrote a thought and no answer"
 
-FEWEST_WORDS = 3
-"""Words of a thought behind an answer on the same line: "<think> and </think>" tells of marks."""
-_HARD = r"think(?:ing)?|thoughts?"
-_SOFT = r"reason(?:ing)?|reflect(?:ion)?|analysis|scratchpad|cot|monologue|rationale"
-_NAME = rf"(?:[\w.-]+[:_])?(?:{_HARD}|{_SOFT})(?:_\w+)?"
-_PAIRS: tuple[tuple[str, str, str], ...] = (
-    (r"\[THINK\]", r"\[/THINK\]", "[/THINK]"),
-    ("◁think▷", "◁/think▷", "◁/think▷"),
-    (r"\|startthink\|", r"\|endthink\|", "|endthink|"),
-    (r"<unused94>(?:thought)?", "<unused95>", "<unused95>"),
-    (r"<\|channel>(?:thought|analysis)", r"<channel\|>", "<channel|>"),
-    (r"<[|\uff5c]begin_of_thought[|\uff5c]>", r"<[|\uff5c]end_of_thought[|\uff5c]>", "<|end_of_thought|>"),
-    (r"<[|\uff5c]START_THINKING[|\uff5c]>", r"<[|\uff5c]END_THINKING[|\uff5c]>", "<|END_THINKING|>"),
-    (r"<[|\uff5c]inner_prefix[|\uff5c]>", r"<[|\uff5c]inner_suffix[|\uff5c]>", "<|inner_suffix|>"),
-    (rf"<[|\uff5c](?:{_HARD})[|\uff5c]>", rf"<[|\uff5c]/(?:{_HARD})[|\uff5c]>", "<|/think|>"),
-    (
-        r"\AHere(?: is|'s|\u2019s) my thought process:",
-        r"^[ \t*#]*Here(?: is|'s|\u2019s) my response:",
-        "Here is my response:",
-    ),
-)
-"""Marks that are no tags in pointed brackets: opening, closing, and the closing one as text."""
-_ONLY_MODELS = re.compile(r"(?:[\w.-]+[:_])?think", re.I)
-"""Names of tags that only models write."""
-_TAG = re.compile(rf"<(?P<close>/?)(?P<name>{_NAME})(?:\s[^<>\n]*)?>", re.I)
-_OTHERS = tuple((re.compile(opens, re.M), re.compile(closes, re.M)) for opens, closes, _ in _PAIRS)
 _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 _TOKEN = re.compile(r"<(?:\|[a-z_]+\|>)?")
 """A token of gpt-oss, or a sign that is none."""
@@ -57,22 +31,11 @@ _WRAPPED = re.compile(
     r"(?:</(?P=tag)>|<\|(?:end_of_solution|END_RESPONSE|END_TEXT)\|>|\Z)\s*\Z",
     re.S | re.I,
 )
-_BEGINS_THINKING = re.compile(
-    r"\s*(?:ok(?:ay)?|let(?:'s| me| us)|hmm+|alright|first|the (?:user|question)|we (?:need|have|must|are)|"
-    r"i (?:need|should|have|must|will|think)|i'll|to answer|wait|thinking|so)\b",
-    re.I,
-)
-_FENCE = re.compile(r"^[^\S\n]*+(?:```|~~~)", re.M)
-_FENCE_HERE = re.compile(r"[^\S\n]*+(?:```|~~~)")
-_FILLED, _WORD = re.compile(r"\S"), re.compile(r"\S+")
-_BLANKS = re.compile("[\ufeff \t\r\n]*")
-_LINE_ENDS = re.compile(r"[^\S\n]*+\n")
 _BRACKET = re.compile(r"[{\[]")
 DEEPEST = 1000
 """About so many lists in one another are read."""
 TIMES_READ = 10
 """How often a text is read over, at most, for JSON in it: hostile ones open a thousand lists and close none."""
-_SENTENCE_ENDS = ".!?…:;)]}\"'\u3002\uff01\uff1f"
 
 
 class SplitText(NamedTuple):
@@ -92,21 +55,13 @@ class SplitText(NamedTuple):
         return ONLY_THOUGHT if self.thought and not self.answer else ""
 
 
-class _Mark(NamedTuple):
-    kind: str
-    opens: bool
-    start: int
-    end: int
-    quoted: bool = False
-
-
 def split_thoughts(text: str, opening: str = "") -> SplitText:
     """Split a text into answer and thoughts; `opening` is the opening mark at the end of the prompt, if any."""
     whole = opening + text
     channels = _channels(whole)
     if channels is not None:
         return channels
-    marked = _Marked(whole)
+    marked = Marked(whole)
     at = 0
     while (mark := marked.opening_at(at)) is not None:
         closing = marked.closing(mark)
@@ -121,16 +76,16 @@ def split_thoughts(text: str, opening: str = "") -> SplitText:
 def begun_by(prompt: str) -> str:
     """Return the opening mark of a thought at the end of a prompt, before white space; empty if there is none."""
     end = len(prompt.rstrip())
-    mark = next((mark for mark in _marks(prompt) if mark.opens and mark.end == end), None)
+    mark = next((mark for mark in marks_in(prompt) if mark.opens and mark.end == end), None)
     return prompt[mark.start : mark.end] if mark is not None else ""
 
 
 def closing_of(opening: str) -> str:
     """Return the closing mark that belongs to an opening one."""
-    tag = _TAG.fullmatch(opening)
+    tag = TAG.fullmatch(opening)
     if tag is not None:
         return f"</{tag['name']}>"
-    return next(closes for (opens, _), (*_, closes) in zip(_OTHERS, _PAIRS, strict=True) if opens.fullmatch(opening))
+    return next(closes for (opens, _), (*_, closes) in zip(OTHERS, PAIRS, strict=True) if opens.fullmatch(opening))
 
 
 def before_json(text: str) -> str:
@@ -139,7 +94,7 @@ def before_json(text: str) -> str:
     A mark inside of a string of the JSON itself is a part of it.
     """
     rest = split_thoughts(text).answer
-    marks = _outside_json(rest, [mark for mark in _marks(rest) if not mark.quoted])
+    marks = _outside_json(rest, [mark for mark in marks_in(rest) if not mark.quoted])
     last = max((mark.end for mark in marks if not mark.opens), default=0)
     left = min((mark.start for mark in marks if mark.opens and mark.start >= last), default=len(rest))
     return rest[last:left]
@@ -147,24 +102,7 @@ def before_json(text: str) -> str:
 
 def holds_mark(text: str) -> bool:
     """Whether a text holds a mark of a thought, quoted or not."""
-    return next(_marks(text), None) is not None
-
-
-def _marks(text: str) -> Iterator[_Mark]:
-    """Yield the marks of thoughts in a text in order."""
-    marks = [
-        _Mark(match["name"].casefold(), not match["close"], *match.span(), _quoted(text, *match.span()))
-        for match in _TAG.finditer(text)
-    ]
-    for number, (opens, closes) in enumerate(_OTHERS):
-        marks += [_Mark(str(number), True, match.start(), match.end()) for match in opens.finditer(text)]
-        marks += [_Mark(str(number), False, match.start(), match.end()) for match in closes.finditer(text)]
-    yield from sorted(marks, key=lambda mark: mark.start)
-
-
-def _quoted(text: str, start: int, end: int) -> bool:
-    before, after = text[start - 1 : start], text[end : end + 1]
-    return (before, after) in (("`", "`"), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("\u2018", "\u2019"))
+    return next(marks_in(text), None) is not None
 
 
 class _Header(NamedTuple):
@@ -214,148 +152,12 @@ def _channels(text: str) -> SplitText | None:
     return SplitText("", text.strip(), True) if _BARE_ANALYSIS.match(text) else None
 
 
-class _Closings:
-    """Which marks end the thoughts that others begin."""
-
-    def __init__(self, marks: Iterable[_Mark]) -> None:
-        self._balanced: dict[_Mark, _Mark] = {}
-        self._last: dict[str, _Mark] = {}
-        """Of each kind, and of all together under the empty name."""
-        begun: dict[str, list[_Mark]] = {}
-        for mark in marks:
-            if mark.opens:
-                begun.setdefault(mark.kind, []).append(mark)
-                continue
-            self._last[mark.kind] = self._last[""] = mark
-            if begun.get(mark.kind):
-                self._balanced[begun[mark.kind].pop()] = mark
-
-    def of(self, opening: _Mark) -> _Mark | None:
-        """Return the balancing mark, else the last of its kind, else the last of any kind."""
-        if opening in self._balanced:
-            return self._balanced[opening]
-        last = (self._last[kind] for kind in (opening.kind, "") if kind in self._last)
-        return next((mark for mark in last if mark.start >= opening.end), None)
-
-
-class _Marked:
-    """A text with its marks in order, and what is around them.
-
-    A hostile text is all marks, so that nothing here reads the text once for each of them.
-    """
-
-    def __init__(self, text: str) -> None:
-        self.text, self.marks = text, list(_marks(text))
-        self.end = len(text.rstrip())
-        self._filled: dict[int, int] = {}
-
-    def opening_at(self, at: int) -> _Mark | None:
-        """Return the opening mark that comes next, after white space only."""
-        blanks = _BLANKS.match(self.text, at)
-        return self._openings.get(blanks.end()) if blanks else None
-
-    def closing(self, opening: _Mark) -> _Mark | None:
-        """Return the mark that ends a thought; one in quotes counts only if there is no other."""
-        return self._unquoted.of(opening) or self._all.of(opening)
-
-    def lone_closing(self, at: int) -> _Mark | None:
-        """Return the last closing mark without an opening one that ends a thought and is not a part of the prose."""
-        opened: set[str] = set()
-        last = None
-        for mark in self.marks:
-            if mark.start < at or mark.quoted:
-                continue
-            if mark.opens:
-                opened.add(mark.kind)
-            elif mark.kind not in opened and not self.in_code(at, mark) and self._ends_thought(at, mark):
-                last = mark
-        return last
-
-    def in_code(self, at: int, mark: _Mark) -> bool:
-        """Whether a mark stands in a fenced block, or in a span of code of its line, read from `at`."""
-        fences = bisect_right(self._fences, mark.start - 3) - bisect_left(self._fences, at)
-        here = _FENCE_HERE.match(self.text, at, mark.start) if at else None
-        ticks = bisect_left(self._ticks, mark.start) - bisect_left(self._ticks, max(at, self._line(mark)))
-        return (fences + (here is not None)) % 2 == 1 or ticks % 2 == 1
-
-    def begins_line(self, mark: _Mark) -> bool:
-        """Whether nothing stands before a mark on its line."""
-        line = self._line(mark)
-        if line not in self._filled:
-            first = _FILLED.search(self.text, line)
-            self._filled[line] = first.start() if first else len(self.text)
-        return self._filled[line] >= mark.start
-
-    def on_edge(self, mark: _Mark) -> bool:
-        """Whether a mark is the first or the last thing on its line."""
-        return self.begins_line(mark) or _LINE_ENDS.match(self.text, mark.end) is not None
-
-    def ends_text(self, opening: _Mark, closing: _Mark) -> bool:
-        """Whether a thought of at least `FEWEST_WORDS` words is the last thing in a text."""
-        if closing.end != self.end or self.text[opening.start - 1].isalnum():
-            return False
-        # What follows the mark without a space is a word of its own.
-        joined = opening.end < closing.start and not self.text[opening.end].isspace()
-        words = bisect_left(self._words, closing.start) - bisect_left(self._words, opening.end)
-        return words + joined >= FEWEST_WORDS
-
-    def _ends_thought(self, at: int, mark: _Mark) -> bool:
-        if self.on_edge(mark):
-            return True
-        if at or (mark.kind.isalpha() and re.fullmatch(_SOFT, mark.kind, re.I)):
-            return False
-        if mark.kind.isdigit():
-            return True
-        before = mark.start
-        while before > 0 and self.text[before - 1].isspace():
-            before -= 1
-        told_of = before < mark.start and self.text[max(before - 1, 0) : before] not in _SENTENCE_ENDS
-        return not told_of or self._begins_thinking
-
-    def _line(self, mark: _Mark) -> int:
-        """Where the line of a mark begins."""
-        number = bisect_left(self._breaks, mark.start)
-        return self._breaks[number - 1] + 1 if number else 0
-
-    @cached_property
-    def _begins_thinking(self) -> bool:
-        return _BEGINS_THINKING.match(self.text) is not None
-
-    @cached_property
-    def _openings(self) -> dict[int, _Mark]:
-        return {mark.start: mark for mark in reversed(self.marks) if mark.opens and not mark.quoted}
-
-    @cached_property
-    def _unquoted(self) -> _Closings:
-        return _Closings(mark for mark in self.marks if not mark.quoted)
-
-    @cached_property
-    def _all(self) -> _Closings:
-        return _Closings(self.marks)
-
-    @cached_property
-    def _breaks(self) -> list[int]:
-        return [match.start() for match in re.finditer("\n", self.text)]
-
-    @cached_property
-    def _ticks(self) -> list[int]:
-        return [match.start() for match in re.finditer("`", self.text)]
-
-    @cached_property
-    def _fences(self) -> list[int]:
-        return [match.end() - 3 for match in _FENCE.finditer(self.text)]
-
-    @cached_property
-    def _words(self) -> list[int]:
-        return [match.start() for match in _WORD.finditer(self.text)]
-
-
-def _without_blocks(marked: _Marked, at: int) -> SplitText:
+def _without_blocks(marked: Marked, at: int) -> SplitText:
     """Remove the later thoughts of a text: on lines of their own or at its end, with marks that only models write."""
     text = marked.text
     thoughts, answer_parts, start = [text[:at].strip()] if at else [], [], at
     for mark in marked.marks:
-        only = mark.kind.isdigit() or _ONLY_MODELS.fullmatch(mark.kind)
+        only = mark.kind.isdigit() or ONLY_MODELS.fullmatch(mark.kind)
         if mark.quoted or not (mark.opens and mark.start >= start and only) or marked.in_code(at, mark):
             continue
         closing = marked.closing(mark)
@@ -375,7 +177,7 @@ def _without_blocks(marked: _Marked, at: int) -> SplitText:
     return SplitText(wrapped["inner"].strip() if wrapped else answer, "\n".join(thoughts))
 
 
-def _outside_json(text: str, marks: list[_Mark]) -> list[_Mark]:
+def _outside_json(text: str, marks: list[Mark]) -> list[Mark]:
     """Return the marks that do not stand inside of a JSON value that begins before them and ends after them."""
     spans = _json_spans(text, marks[-1].start) if marks else []
     starts = [start for start, _ in spans]
