@@ -11,11 +11,12 @@ import pytest
 from rich.console import Console
 
 from harness.cli.doctor import examine
-from harness.cli.plan import describe, preview_of
+from harness.cli.plan import describe
 from harness.data.formats import write_run
 from harness.errors import ConfigError
 from harness.experiments import benchmark
 from harness.experiments.diagnose import diagnose
+from harness.experiments.preview import preview_of
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
 from harness.values.findings import Outcome

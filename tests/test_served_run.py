@@ -18,6 +18,7 @@ from harness.cli import doctor, plan
 from harness.data import formats
 from harness.errors import ConfigError
 from harness.experiments import benchmark
+from harness.experiments.preview import preview_of
 from harness.llm import preflight, served_preflight
 from harness.models.loaders import load_bi_encoder, load_cross_encoder
 from harness.stages.shared.common import encode
@@ -155,15 +156,18 @@ def test_a_second_run_at_another_address_asks_nobody(
 
 
 def test_a_server_that_is_down_is_one_sentence_before_any_work(models: Models, tmp_path: Path) -> None:
-    (tmp_path / "suite.yaml").write_text(suite_text(models, "http://127.0.0.1:9/v1"), encoding="utf-8")
+    text = suite_text(models, "http://127.0.0.1:9/v1")
+    (tmp_path / "suite.yaml").write_text(text, encoding="utf-8")
     executor = Here()
     with pytest.raises(ConfigError) as caught:
         benchmark.run(tmp_path / "suite.yaml", tmp_path / "store", executor=executor)
     assert executor.asked == []
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if line.strip() == "endpoint:"]
     assert [str(problem) for problem in caught.value.problems] == [
+        f"{tmp_path / 'suite.yaml'}:{line}: "
         f"candidates.{name}.endpoint: http://127.0.0.1:9/v1: no connection (Connection refused); check that it is up "
         "and that base_url is right"
-        for name in ("served.pipeline.retriever", "served-reranked.pipeline.reranker")
+        for name, line in zip(("served.pipeline.retriever", "served-reranked.pipeline.reranker"), lines, strict=True)
     ]
 
 
@@ -191,7 +195,7 @@ def test_a_server_that_dies_costs_its_rows_and_no_other(models: Models, tmp_path
 
 def test_plan_shows_requests_and_tokens(models: Models, server: Server, tmp_path: Path) -> None:
     (tmp_path / "suite.yaml").write_text(suite_text(models, server.url), encoding="utf-8")
-    rows = dict(plan._summary(plan.preview_of(str(tmp_path / "suite.yaml"), tmp_path / "store")))
+    rows = dict(plan._summary(preview_of(str(tmp_path / "suite.yaml"), tmp_path / "store")))
     assert re.fullmatch(
         r"about [\d,]+ requests with [\d,]+ tokens, \$[\d.]+, plus latency probes", rows["served models"]
     )

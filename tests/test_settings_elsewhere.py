@@ -15,12 +15,13 @@ from rich.console import Console
 from harness.cli import doctor
 from harness.cli import list as listing
 from harness.cli.export import export
-from harness.cli.plan import as_json, describe, preview_of
+from harness.cli.plan import as_json, describe
 from harness.data.datasets import load_dataset
 from harness.data.formats import read_run
 from harness.errors import ConfigError
 from harness.experiments import benchmark, curve
 from harness.experiments.forgetting import plan_forgetting, plan_on
+from harness.experiments.preview import preview_of
 from harness.planning.plan import build_plan
 from harness.suite.files import load_suite
 from harness.suite.sources import Forgetting

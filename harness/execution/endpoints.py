@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, Problem
+from harness.errors import ConfigError, Problem, in_order
 from harness.llm import prompt_templates
 from harness.llm.services import Services
 from harness.planning.graph import Plan
@@ -121,10 +121,11 @@ def check(roles: Iterable[Role], services: Services, suite: Suite) -> None:
         if problem is not None:
             problems.setdefault((problem.what, problem.hint), []).append(problem.where)
     if problems:
-        raise ConfigError([Problem(", ".join(where), *rest) for rest, where in problems.items()])
+        named = [Problem(", ".join(where), *rest) for rest, where in problems.items()]
+        raise ConfigError(in_order(suite.file.placed(named)))
 
 
-def check_served(uses: Iterable[ServedUse], services: Services) -> None:
+def check_served(uses: Iterable[ServedUse], services: Services, suite: Suite) -> None:
     """Ask each encoder, reranker and system at an endpoint about one text or two, before any work.
 
     Raises ConfigError with all problems.
@@ -135,7 +136,7 @@ def check_served(uses: Iterable[ServedUse], services: Services) -> None:
         return
     found = (served_preflight.check(use.key, use.part, use.endpoint, services) for use in uses)
     if problems := [problem for problem in found if problem is not None]:
-        raise ConfigError(problems)
+        raise ConfigError(in_order(suite.file.placed(problems)))
 
 
 def adapted(services: Services, suite: Suite) -> Services:

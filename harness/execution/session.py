@@ -136,7 +136,7 @@ class Session:
         Raises ConfigError if an endpoint cannot be used.
         """
         unchecked = [use for use in uses if use.endpoint.digest not in self._checked_served]
-        endpoints.check_served({use.endpoint.digest: use for use in unchecked}.values(), self.services)
+        endpoints.check_served({use.endpoint.digest: use for use in unchecked}.values(), self.services, self.suite)
         self._checked_served.update(use.endpoint.digest for use in unchecked)
 
     def check_roles(self, roles: Iterable[Role]) -> bool:

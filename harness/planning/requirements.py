@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,8 +53,7 @@ def check(suite: Suite) -> None:
     try:
         check_values(suite)
     except (ConfigError, ModelMissing) as error:
-        placed = [replace(problem, where=suite.file.where_named(problem.where)) for problem in error.problems]
-        raise type(error)(in_order(placed)) from None
+        raise type(error)(in_order(suite.file.placed(error.problems))) from None
 
 
 def check_values(suite: Suite) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.errors import Problem
 from harness.suite.renamed import KeyPath
 
 
@@ -36,6 +37,10 @@ class SuiteFile:
         first, comma, others = keys.partition(", ")
         at = tuple(int(part) if part.isdecimal() else part for part in first.split("."))
         return f"{self.where(at)}{comma}{others}" if keys and self.lines else keys
+
+    def placed(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Return problems that are named by keys with the places of these keys in the file."""
+        return [replace(problem, where=self.where_named(problem.where)) for problem in problems]
 
     def key_today(self, at: KeyPath) -> KeyPath:
         """The path in the suite as it is read of what the file has at `at`."""
