@@ -31,9 +31,10 @@ def test_two_systems_of_one_outcome(project: Project) -> None:
     project.ran(candidate=0.1)
     code, out, _ = project.call("compare", "toy:untuned", "toy:written")
     assert code == 0
-    assert "written (seed 0) minus untuned" in out
+    assert "written minus untuned" in out
     assert "+0.100" in out
-    assert "(exploratory)" in out
+    assert "(exploratory; seed 0)" in out
+    assert out.count("seed") == 1, "one seed of all that is trained is said once"
     assert project.call("compare", "toy:written", "toy:untuned:0", "--json")[1].count("regressed") == 1
 
 

@@ -118,3 +118,20 @@ def test_a_board_says_the_one_seed_once() -> None:
         assert "(seed" not in text
         assert "seed 7" in text
     assert "tuned (seed 7)" in render_boards([board.model_copy(update={"seeds": (7, 8)})])
+
+
+# ---- comparisons
+
+
+@pytest.mark.parametrize(
+    ("labels", "text", "shown", "seeds"),
+    [
+        (["bm25", "tuned (seed 3)"], "tuned (seed 3), ndcg@10: 2 left out", "tuned, ndcg@10: 2 left out", (3,)),
+        (["tuned (seed 3) minus untuned"], "tuned (seed 3)", "tuned", (3,)),
+        (["tuned (seed 3)", "tuned (seed 30)"], "tuned (seed 3)", "tuned (seed 3)", (3, 30)),
+        (["bm25", "untuned"], "a file (seed 3)", "a file (seed 3)", ()),
+    ],
+)
+def test_texts_about_labels_lose_the_one_seed(labels: list[str], text: str, shown: str, seeds: tuple[int, ...]) -> None:
+    without, found = seedless.of_labels(labels)
+    assert (without(text), found) == (shown, seeds)

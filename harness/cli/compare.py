@@ -15,6 +15,7 @@ from harness.gates.compare import Compared
 from harness.gates.run_files import RunRules
 from harness.report.content.comparisons import compared as comparison_table
 from harness.report.render.terminal import print_lines, print_table
+from harness.report.seedless import of_labels, seeds_told
 
 FIRST = (
     "A suite with an outcome, the folder of an outcome, accepted scores, any of these with ':system', a run file, or a "
@@ -63,8 +64,11 @@ def as_json(compared: Compared) -> dict[str, Any]:
 
 def show(compared: Compared, screen: Console, whole: bool = False) -> None:
     """Print that questions are synthetic and what was applied to the inputs, then the differences."""
-    title = f"{compared.second} minus {compared.first} (exploratory)"
+    shown, seeds = of_labels(compared.labels.values())
+    trained = f"; {seeds_told(seeds)}" if len(seeds) == 1 else ""
+    title = f"{compared.second} minus {compared.first} (exploratory{trained})"
     for line in compared.questions:
         print_line(screen, line)
-    print_lines(compared.remarks, screen)
-    print_table(comparison_table(compared.rows, compared.labels, title), screen, whole)
+    print_lines([shown(remark) for remark in compared.remarks], screen)
+    labels = {key: shown(label) for key, label in compared.labels.items()}
+    print_table(comparison_table(compared.rows, labels, title), screen, whole)

@@ -16,6 +16,8 @@ from harness.values.frozen import Frozen
 from harness.values.suite_results import SuiteResults
 
 Value = TypeVar("Value", bound=Frozen)
+NAMED = re.compile(r" \(seed (\d+)\)")
+"""How the seed follows the name of a system that is trained."""
 AS_WRITTEN = ("spec", "provenance")
 """Fields of an outcome that are shown as they were written."""
 
@@ -82,6 +84,16 @@ def labels_shown(systems: Iterable[Labelled]) -> dict[str, str]:
     known = list(systems)
     several = len(trained_with(known)) > 1
     return {one.label: one.label if several else one.name for one in known}
+
+
+def of_labels(labels: Iterable[str]) -> tuple[Callable[[str], str], tuple[int, ...]]:
+    """Return what takes the one seed out of texts about systems of these labels, and all seeds that they have.
+
+    Where there are several, or none, texts stay as they are.
+    """
+    seeds = tuple(sorted({int(seed) for label in labels for seed in NAMED.findall(label)}))
+    told = f" (seed {seeds[0]})" if len(seeds) == 1 else ""
+    return (lambda text: text.replace(told, "") if told else text), seeds
 
 
 def seeds_told(seeds: Sequence[int]) -> str:
