@@ -457,6 +457,86 @@ def test_more_cores_than_a_machine_has_are_refused_and_more_memory_is_cut(monkey
     }  # fmt: skip
 
 
+def test_memory_is_that_of_a_machine_that_has_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine with the GPU may have less memory than others."""
+    nodes = ({"CPU": 4.0, "memory": 2.0**33}, {"CPU": 4.0, "GPU": 1.0, "memory": 2.0**30})
+    executor = reached(pocket.suite(), monkeypatch, FakeRay(nodes=nodes))
+    for gpu, most in ((True, 2**30), (False, 2**33)):
+        task = executor._task(worker.make_call, None, Environment(), Needs(1e6, gpu=gpu))
+        assert executor._asked(task)["memory"] == most
+
+
+class Errors(SimpleNamespace):
+    """The exceptions of Ray."""
+
+    class RayError(Exception):
+        """Any of them."""
+
+    class GetTimeoutError(RayError):
+        """There is no answer yet."""
+
+    WorkerCrashedError = NodeDiedError = LocalRayletDiedError = OutOfMemoryError = type("Lost", (RayError,), {})
+
+
+class WaitingRay(FakeRay):
+    """A cluster whose tasks wait for a machine that has what they ask for; it gets one after some looks, or never."""
+
+    def __init__(self, comes: int | None) -> None:
+        super().__init__()
+        self.exceptions, self.looks, self.comes, self.cancelled = Errors(), 0, comes, []
+        self.nodes = self.machines
+        self.remote = lambda function: SimpleNamespace(
+            options=lambda **asked: SimpleNamespace(remote=lambda *arguments: "reference")
+        )
+        self.cancel = lambda reference, force: self.cancelled.append(reference)
+
+    def machines(self) -> list[Any]:
+        self.looks += 1
+        came = self.comes is not None and self.looks > self.comes
+        return [{"Alive": True, "Resources": {"CPU": 4.0, "memory": 2.0**30, **({"fast": 1.0} if came else {})}}]
+
+    def get(self, reference: str, timeout: float) -> Any:
+        if self.comes is not None and self.looks > self.comes:
+            return "the answer"
+        raise self.exceptions.GetTimeoutError
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Each look at the clock of the executor takes a minute."""
+    passed = [0.0]
+
+    def monotonic() -> float:
+        passed[0] += 60
+        return passed[0]
+
+    monkeypatch.setattr(ray_executor, "time", SimpleNamespace(monotonic=monotonic))
+    return passed
+
+
+@pytest.mark.parametrize("comes", [3, None])
+def test_a_task_that_no_machine_can_run_is_told_and_does_not_wait_for_ever(
+    comes: int | None, clock: list[float], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cluster may start a machine when it is asked; otherwise Ray waits without a word (ray-project/ray#45909)."""
+    ray = WaitingRay(comes)
+    executor = reached(pocket.suite({"execution.ray.resources": {"fast": 0.5}}), monkeypatch, ray)
+    task = executor._task(worker.make_call, None, Environment(), Needs())
+    if comes:
+        assert executor.run_task(task, 1, lambda: None) == "the answer"  # type: ignore[comparison-overlap]
+    else:
+        with pytest.raises(StageFailed) as caught:
+            executor.run_task(task, 1, lambda: None)
+        assert str(caught.value) == (
+            "no machine of the Ray cluster has 1 CPU and 0.5 fast, and none came in 10 minutes; correct "
+            "execution.ray.cpus or execution.ray.resources, or start such a machine"
+        )
+        assert ray.cancelled == ["reference"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "no machine of the Ray cluster has 1 CPU and 0.5 fast; waiting for one"
+    ]
+
+
 def test_settings_of_a_cluster_are_part_of_no_key() -> None:
     plain = build_plan(pocket.suite(), pocket.dataset())
     changes = {"execution": {"ray": {"cpus": 4}, "slurm": {"partition": "long", "options": {"qos": "high"}}}}

@@ -11,7 +11,8 @@ import contextlib
 import logging
 import os
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.errors import ConfigError, ModelMissing, Problem, StageFailed
@@ -27,6 +28,10 @@ LOCAL = "local"
 OBJECTS_BYTES = 100 * 2**20
 """Memory for objects of a cluster that is started here: calls are sent without data."""
 MEGABYTE = 2**20
+PATIENCE, LOOKS_EVERY = 600.0, 10.0
+"""Seconds that a task waits for a machine that has what it asks for, as some clusters start machines when they are
+asked, and seconds between two looks at the machines."""
+log = logging.getLogger(__name__)
 
 
 class RayExecutor(RemoteExecutor):
@@ -48,7 +53,7 @@ class RayExecutor(RemoteExecutor):
         self._settings = suite.execution.ray
         self._ray = _imported()
         _join(self._ray, _address(suite))
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        nodes = _machines(self._ray)
         most = max((node.get("CPU", 0) for node in nodes), default=0)
         if self.cpus > most > 0:
             what = f"a call asks for {self.cpus} CPUs, and no machine of the cluster has more than {most:.0f}"
@@ -63,8 +68,9 @@ class RayExecutor(RemoteExecutor):
     def run_task(self, task: Task, attempt: int, watch: Callable[[], None]) -> Result:
         ray, errors = self._ray, self._ray.exceptions
         lost = (errors.WorkerCrashedError, errors.NodeDiedError, errors.LocalRayletDiedError, errors.OutOfMemoryError)
-        asked = ray.remote(task.function).options(name=f"harness {task.name[:12]}", **self._asked(task))
-        reference = asked.remote(task.argument, task.place, attempt)
+        asked = self._asked(task)
+        sent = ray.remote(task.function).options(name=f"harness {task.name[:12]}", **asked)
+        reference, shortage = sent.remote(task.argument, task.place, attempt), _Shortage(asked)
         while True:
             if task.cancelled.is_set():
                 with contextlib.suppress(errors.RayError):
@@ -74,6 +80,10 @@ class RayExecutor(RemoteExecutor):
                 result: Result = ray.get(reference, timeout=self.polls)
             except errors.GetTimeoutError:
                 watch()
+                if told := shortage.over(ray):
+                    with contextlib.suppress(errors.RayError):
+                        ray.cancel(reference, force=True)
+                    raise StageFailed(told) from None
             except errors.OutOfMemoryError:
                 hint = "the machine was out of memory: use smaller batches, or fewer CPUs a machine"
                 raise WorkerLost(f"Ray stopped its worker; {hint}") from None
@@ -90,9 +100,53 @@ class RayExecutor(RemoteExecutor):
         if self._settings.resources:
             asked["resources"] = dict(self._settings.resources)
         if task.needs.memory_mb:
-            most = max((node["Resources"].get("memory", 0) for node in self._ray.nodes() if node["Alive"]), default=0)
+            nodes = _machines(self._ray)
+            able = [node for node in nodes if _offers(node, _by_name(asked))]
+            most = max((node.get("memory", 0) for node in able or nodes), default=0)
             asked["memory"] = int(min(task.needs.memory_mb * MEGABYTE, most)) or None
         return asked
+
+
+class _Shortage:
+    """How long no machine of the cluster has had all that a task asks for; Ray lets it wait without a word."""
+
+    def __init__(self, asked: Mapping[str, Any]) -> None:
+        self._needs = _by_name(asked)
+        self._looked, self._since = time.monotonic(), float("inf")
+
+    def over(self, ray: Any) -> str:
+        """Return why the task will not run; empty while it runs, may run, or a machine for it may still come."""
+        now = time.monotonic()
+        if now - self._looked < LOOKS_EVERY:
+            return ""
+        self._looked = now
+        if any(_offers(node, self._needs) for node in _machines(ray)):
+            self._since = float("inf")
+            return ""
+        wanted = " and ".join(f"{amount:g} {name}" for name, amount in self._needs.items() if name != "memory")
+        what = f"no machine of the Ray cluster has {wanted}"
+        if self._since == float("inf"):
+            self._since = now
+            log.warning("%s; waiting for one", what)
+        if now - self._since < PATIENCE:
+            return ""
+        hint = "correct execution.ray.cpus or execution.ray.resources, or start such a machine"
+        return f"{what}, and none came in {PATIENCE / 60:.0f} minutes; {hint}"
+
+
+def _machines(ray: Any) -> list[Mapping[str, float]]:
+    """What each machine of the cluster has in all, by the names of Ray."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _by_name(asked: Mapping[str, Any]) -> dict[str, float]:
+    """What the options of a task ask for, by the names that machines give it."""
+    options = {"CPU": asked.get("num_cpus"), "GPU": asked.get("num_gpus"), "memory": asked.get("memory")}
+    return {name: float(amount) for name, amount in {**options, **asked.get("resources", {})}.items() if amount}
+
+
+def _offers(node: Mapping[str, float], needs: Mapping[str, float]) -> bool:
+    return all(node.get(name, 0) >= amount for name, amount in needs.items())
 
 
 def _address(suite: Suite) -> str:
