@@ -5,7 +5,8 @@
     |   |-- DatasetMissing (2)   the folder of a suite's dataset is not here, and nothing else is wrong
     |   `-- DataError     (2)    a dataset is wrong: file, line, what to do
     |-- ModelMissing      (2)    a model or its package is not installed
-    |-- StageFailed       (3)    one stage call raised, crashed or ran out of memory
+    |-- StageFailed       (3)    one stage call raised or crashed
+    |   `-- OutOfMemory   (3)    a call did not get the memory that it asked for, or was killed for it
     |-- LlmStopped        (3)    an LLM is no longer asked: endpoint dead, key refused, budget spent
     |-- Incomplete        (3)    more failures than `failure_limit` allows
     `-- NotComparable     (4)    two sets of scores were not measured in the same way
@@ -68,6 +69,10 @@ class StageFailed(HarnessError):
     """A stage call raised, or its process died."""
 
     exit_code = 3
+
+
+class OutOfMemory(StageFailed):
+    """A stage call did not get the memory that it asked for, or was killed as the machine had none left."""
 
 
 class LlmStopped(HarnessError):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stage_inputs import silent
 from toy_stages import request
 
-from harness.errors import StageFailed
+from harness.errors import OutOfMemory, StageFailed
 from harness.execution import child_processes
 from harness.execution.child_processes import ChildExecutor
 from harness.execution.environments import Environment, environment_now, read_at_import
@@ -165,7 +165,7 @@ def test_no_named_semaphore_is_left_behind(tmp_path: Path) -> None:
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
         "from pathlib import Path\n"
         "from toy_stages import request\n"
-        "from harness.errors import StageFailed\n"
+        "from harness.errors import OutOfMemory, StageFailed\n"
         "from harness.execution.child_processes import ChildExecutor\n"
         "from harness.execution.executors import run\n"
         "for then in ('', 'lock', 'fail', 'die'):\n"
@@ -260,7 +260,7 @@ def test_a_child_takes_no_more_memory_than_is_free(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(child_processes, "MEMORY", 0.001)
     executor = ChildExecutor()
     try:
-        with pytest.raises(StageFailed, match="out of memory"):
+        with pytest.raises(OutOfMemory, match="out of memory"):
             run(executor, request("allocate", tmp_path, size=4000), silent)
         assert run(executor, request("copy", tmp_path, text="a"), silent).usage.units == 1
     finally:

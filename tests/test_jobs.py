@@ -20,7 +20,7 @@ from toy_stages import request
 
 from harness import provenance
 from harness.data.datasets import load_dataset
-from harness.errors import ConfigError, StageFailed
+from harness.errors import ConfigError, OutOfMemory, StageFailed
 from harness.execution import executors, machine
 from harness.execution.child_processes import ChildExecutor
 from harness.execution.executors import Cost, OneAtATime, Request, run
@@ -189,6 +189,65 @@ def test_children_beside_others_get_their_share_of_the_threads(tmp_path: Path, m
     # Of every library, those included that read their variables when they were imported.
     assert (found["threads"], found["OMP_NUM_THREADS"], found["pools"]) == (6, "6", [6])
     assert noted(executor, tmp_path, "")["threads"] == whole
+
+
+@pytest.mark.parametrize(
+    ("beside", "set_aside", "most"),
+    [(True, None, float("inf")), (True, 100.0, 500.0), (True, 600.0, 900.0), (False, 100.0, 1000.0)],
+)
+def test_a_call_gets_its_share_of_the_memory_or_what_it_is_known_to_need(
+    beside: bool, set_aside: float | None, most: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that fits beside others must not fail because it needs more than its share."""
+    monkeypatch.setattr(machine, "available_mb", lambda: 1000.0)
+    asked = request("copy", tmp_path)._replace(beside=beside, memory_mb=set_aside)
+    assert ChildExecutor(2)._most_mb(asked) == pytest.approx(most)
+
+
+class Short(Threads):
+    """Too little memory for a stage that has others beside it, or for that stage in any case."""
+
+    def __init__(self, stage: str, alone_too: bool) -> None:
+        super().__init__(2)
+        self.stage, self.alone_too = stage, alone_too
+        self.asked: list[tuple[str, float | None]] = []
+
+    def resources(self) -> Resources:
+        return Resources(2, memory_mb=100_000)
+
+    def submit(self, request: Request, progress: Progress) -> Future[Cost]:
+        self.asked.append((request.stage, request.memory_mb))
+        if request.stage != self.stage or (request.memory_mb is None and not self.alone_too):
+            return super().submit(request, progress)
+
+        def fails() -> Cost:
+            raise OutOfMemory(f"{self.stage}: out of memory; use smaller batches")
+
+        return pocket.later(fails)
+
+
+@pytest.mark.parametrize("alone_too", [False, True])
+def test_a_call_that_finds_too_little_memory_beside_others_runs_again_alone(
+    alone_too: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = Short("tune_retriever", alone_too)
+    session_, plan = session(tmp_path / "suite", executor)
+    plan.artifacts.publish(session_.store)
+    done = carry_out(plan, session_.store, executor, executors.InlineExecutor())
+    short = [key for key, one in plan.calls.items() if one.call.stage == "tune_retriever"]
+    assert short
+    asked = [memory for stage, memory in executor.asked if stage == "tune_retriever"]
+    assert len(asked) == 2 * len(short), "each is tried once beside others, and once alone"
+    assert asked.count(None) == len(short)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        f"{plan.calls[key].label}: out of memory beside other calls; it will run again alone" for key in short
+    ]
+    if alone_too:
+        assert all(done.failed[key].endswith("out of memory; use smaller batches") for key in short)
+    else:
+        assert done.failed == {}
+        assert done.rows.keys() == plan.calls.keys()
 
 
 @pytest.mark.parametrize(("cores", "jobs", "threads"), [(16, 1, None), (16, 2, 8), (16, 5, 3), (2, 4, 1)])

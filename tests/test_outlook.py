@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from harness.hashing import digest_of
+from harness.models.loaders import weights_mb
 from harness.planning.graph import Plan, PlannedCall
 from harness.planning.ledger import dollars, row_of
 from harness.planning.outlook import MARGIN, Outlook
@@ -19,6 +20,7 @@ from harness.planning.plan import build_plan
 from harness.planning.resources import WAITS_MB, Resources
 from harness.planning.speed import PARALLEL, rates, slowdown, speed_of
 from harness.report.render.progress import WHOLE, Steps
+from harness.stages import TRAINS_ALL, USES_MODELS
 from harness.store import FolderStore
 
 ENDPOINT = {"model": "large", "base_url": "http://localhost:1/v1"}
@@ -54,7 +56,9 @@ def test_memory_is_the_largest_peak_of_the_class_and_else_of_the_kind(store: Fol
     recipe = {"tune": ["retriever"]}
     plan = planned(candidates={"a": recipe, "b": {**recipe, "retriever": {"max_length": 64}}})
     a, b = (named(plan, f"tune retriever of {name}, seed 0").key for name in "ab")
-    assert Outlook(plan, store).needs(a).memory_mb is None
+    size = weights_mb("embedded:all-minilm-l6-v2")
+    assert size
+    assert Outlook(plan, store).needs(a).memory_mb == pytest.approx(TRAINS_ALL.of(size, 0))
     plant(store, facts(plan, "tune retriever of a, seed 0", peak_memory_mb=1000.0))
     plant(store, facts(plan, "tune retriever of a, seed 0", peak_memory_mb=700.0))
     outlook = Outlook(plan, store)
@@ -62,7 +66,11 @@ def test_memory_is_the_largest_peak_of_the_class_and_else_of_the_kind(store: Fol
     assert outlook.needs(a).kind == outlook.needs(b).kind
     outlook.learn(facts(plan, "tune retriever of b, seed 0", peak_memory_mb=500.0))
     assert (outlook.needs(a).memory_mb, outlook.needs(b).memory_mb) == (MARGIN * 1000, MARGIN * 500)
-    assert outlook.needs(named(plan, "index with untuned").key).memory_mb is None
+    index = named(plan, "index with untuned")
+    assert outlook.needs(index.key).memory_mb == pytest.approx(USES_MODELS.of(size, 0))
+    outlook.was_short(index.key)
+    outlook.was_short(a)
+    assert (outlook.needs(index.key).memory_mb, outlook.needs(a).memory_mb) == (None, None)
 
 
 def test_light_calls_need_nothing_and_those_at_endpoints_next_to_nothing(store: FolderStore) -> None:

@@ -9,6 +9,7 @@ instead, which takes some seconds more.
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import select
@@ -24,18 +25,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, StageFailed
+from harness.errors import HarnessError, OutOfMemory, StageFailed
 from harness.execution import machine
 from harness.execution.environments import Environment, applied, apply, environment_now, read_at_import
 from harness.execution.executors import Cost, Request, failure_sentence, perform
+from harness.models.shortage import SIGNS
 from harness.planning.resources import Resources
 from harness.values.records import Progress
 
 PROGRESS_EVERY = 0.2
 ALL, LITTLE = "harness.execution.preload", "harness.execution.preload_torch"
 """What the fork server imports for many calls, and for one: each call imports what is missing by itself."""
-MEMORY = 0.9
-"""The share of the memory that is free when a call begins which it may take."""
+MEMORY, SPARE = 0.9, 1.5
+"""The share of the memory that is free when a call begins which it may take, and how many times what is set aside for
+it: what it asks the system for is more than what it uses."""
 GRACE = 10.0
 """Seconds that a child has to end by itself after it has sent its result."""
 
@@ -88,6 +91,12 @@ class ChildExecutor:
             return 1.0
         return 1 / max(1, len(machine.gpus())) if request.gpu else 1 / self.jobs
 
+    def _most_mb(self, request: Request) -> float:
+        """The most memory in MB that a call is given of what is free: its share, or more if it is known to need it."""
+        if request.memory_mb is None:
+            return math.inf
+        return max(self._share(request) * machine.available_mb(), SPARE * request.memory_mb)
+
     def cancel(self) -> None:
         with self._lock:
             # A call whose child is not started yet finds that its future is gone.
@@ -119,9 +128,8 @@ class ChildExecutor:
     def _run_child(self, future: Future[Cost], request: Request, progress: Progress, context: Any) -> Cost:
         receiver, sender = context.Pipe(duplex=False)
         threads = machine.threads_of(self.jobs) if request.beside else None
-        child = context.Process(
-            target=_child, args=(sender, request, threads, MEMORY * self._share(request)), daemon=True
-        )
+        arguments = (sender, request, threads, MEMORY, self._most_mb(request))
+        child = context.Process(target=_child, args=arguments, daemon=True)
         with applied(request.environment or environment_now()):
             child.start()
         sender.close()
@@ -142,20 +150,23 @@ class ChildExecutor:
 
 
 def _listen(request: Request, receiver: Connection, progress: Progress, child: Any) -> Cost:
-    """Pass on the progress of a child until its result arrives. Raises StageFailed if it failed or died."""
+    """Pass on the progress of a child until its result arrives.
+
+    Raises StageFailed if it failed or died, and OutOfMemory if that was for lack of memory.
+    """
     while True:
         try:
             kind, value = receiver.recv()
         except EOFError:
             child.join()
-            raise StageFailed(_death(request, child.exitcode)) from None
+            raise _death(request, child.exitcode) from None
         if kind == "progress":
             progress(*value)
             continue
         # The child removes what it put into the system (named semaphores) and ends by itself.
         child.join(GRACE)
-        if kind == "failed":
-            raise StageFailed(value)
+        if kind in ("failed", "short"):
+            raise (OutOfMemory if kind == "short" else StageFailed)(value)
         if kind == "other imports":
             raise _OtherImports
         cost: Cost = value
@@ -166,16 +177,17 @@ class _OtherImports(Exception):
     """The fork server was started with other values of what its libraries read when they are imported."""
 
 
-def _death(request: Request, exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
-        hint = "; the machine may be out of memory: use smaller batches" if name == "SIGKILL" else ""
-        return f"{request.stage}: its process was killed by {name}{hint}"
-    return f"{request.stage}: its process ended with exit code {exitcode} and no result"
+def _death(request: Request, exitcode: int | None) -> StageFailed:
+    if exitcode is None or exitcode >= 0:
+        return StageFailed(f"{request.stage}: its process ended with exit code {exitcode} and no result")
+    told = f"{request.stage}: its process was killed by {signal.Signals(-exitcode).name}"
+    if exitcode != -signal.SIGKILL:
+        return StageFailed(told)
+    return OutOfMemory(f"{told}; the machine may be out of memory: use smaller batches")
 
 
-def _child(sender: Connection, request: Request, threads: int | None, memory: float) -> None:
-    """Run a request in the child, which may take the share `memory` of what is free.
+def _child(sender: Connection, request: Request, threads: int | None, memory: float, most_mb: float) -> None:
+    """Run a request in the child, which may take the share `memory` of what is free, or of `most_mb` if that is less.
 
     Everything goes back through the pipe; the parent owns the terminal.
     """
@@ -190,7 +202,7 @@ def _child(sender: Connection, request: Request, threads: int | None, memory: fl
         apply(request.environment)
     if threads is not None:
         _limit(threads)
-    machine.bound_memory(memory)
+    machine.bound_memory(memory, most_mb)
     last = 0.0
 
     def progress(done: int, total: int) -> None:
@@ -206,7 +218,9 @@ def _child(sender: Connection, request: Request, threads: int | None, memory: fl
     except BaseException as error:
         if os.environ.get("HARNESS_DEBUG"):
             traceback.print_exc()
-        _send(sender, "failed", failure_sentence(request, error))
+        sentence = failure_sentence(request, error)
+        short = isinstance(error, MemoryError) or any(sign in sentence for sign in SIGNS)
+        _send(sender, "short" if short else "failed", sentence)
 
 
 def _end_with_parent(sender: Connection) -> None:

@@ -44,7 +44,8 @@ class Request(NamedTuple):
 
     `environment` is the one that the call runs in; None stands for that of the process that submits the request. A call
     with others `beside` it gets its share of the cores, and one that needs a `gpu` gets one of its own. Without, a call
-    has the whole machine. `keys` are those of the inputs, for a worker that opens the store itself.
+    has the whole machine. `memory_mb` is set aside for it; None: all that is free. `keys` are those of the inputs, for
+    a worker that opens the store itself.
     """
 
     function: str
@@ -57,6 +58,7 @@ class Request(NamedTuple):
     environment: Environment | None = None
     beside: bool = False
     gpu: bool = False
+    memory_mb: float | None = None
     keys: Mapping[str, str] | None = None
 
     @property

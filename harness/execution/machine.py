@@ -87,8 +87,9 @@ def available_mb() -> float:
     return float(min([psutil.virtual_memory().available, *left])) / 2**20
 
 
-def bound_memory(share: float) -> None:
-    """Let this process take at most `share` of the memory that can be taken now, so that the host never swaps for it.
+def bound_memory(share: float, most_mb: float = math.inf) -> None:
+    """Let this process take at most `share` of the memory that can be taken now, so that the host never swaps for it,
+    nor more than that share of `most_mb`.
 
     What asks for more gets an error instead, after which smaller batches are tried. Nothing is bounded on a GPU, whose
     driver reserves addresses beyond all memory, nor where ``HARNESS_MEMORY_LIMIT=0``.
@@ -99,7 +100,7 @@ def bound_memory(share: float) -> None:
 
     lines = (line.split() for line in STATUS.read_text(encoding="ascii").splitlines())
     taken = next(1024 * int(fields[1]) for fields in lines if fields[0] == "VmData:")
-    limit = taken + int(share * available_mb() * 2**20)
+    limit = taken + int(share * min(available_mb(), most_mb) * 2**20)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 

@@ -117,6 +117,7 @@ class Maker:
             environment=environment_now(self.plan.suite.device if self.plan else None),
             beside=beside is not None,
             gpu=beside is not None and beside.gpu,
+            memory_mb=beside.memory_mb if beside is not None else None,
         )
 
 

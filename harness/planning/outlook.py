@@ -9,13 +9,16 @@ from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from harness.manifests import Entry
+from harness.models.loaders import weights_mb
 from harness.planning.graph import Plan, PlannedCall
 from harness.planning.ledger import CallEstimate, estimate
 from harness.planning.resources import WAITS_MB, Needs, Resources
 from harness.planning.schedule import Task, longest_path, makespan, simulate
-from harness.planning.speed import Peaks, Speed, is_slowed, peaks_of, rates_of, slowdown, speed_of
+from harness.planning.speed import MODEL_INPUTS, Peaks, Speed, is_slowed, peaks_of, rates_of, slowdown, speed_of
 from harness.stages import load_stage
 from harness.store import Store
+from harness.values.records import StageCall
 
 MARGIN = 1.2
 """How much more memory than the largest known peak is set aside for a call."""
@@ -38,9 +41,11 @@ class Outlook:
     """What the calls of a plan need, and how long they take on one machine."""
 
     def __init__(self, plan: Plan, store: Store, one_machine: bool = True) -> None:
-        """Unless calls share `one_machine`, none of unknown memory has to run alone: a cluster sees to its memory."""
+        """Unless calls share `one_machine`, nothing is set aside for one of unknown memory: a cluster sees to it."""
         self.plan, self._store, self._one_machine = plan, store, one_machine
         self._speeds: dict[str, Speed] = {}
+        self._guesses: dict[str, float | None] = {}
+        self._alone: set[str] = set()
 
     def learn(self, facts: Mapping[str, Any]) -> None:
         """Take the facts of a call that has ended into account."""
@@ -49,10 +54,23 @@ class Outlook:
         for name in ("_peaks", "estimates"):
             self.__dict__.pop(name, None)
 
+    def was_short(self, key: str) -> None:
+        """Take into account that a call found too little memory beside others: it runs alone from now on."""
+        self._alone.add(key)
+
+    @cached_property
+    def _entries(self) -> list[Entry]:
+        """All that the store has, read when it is first needed."""
+        return [*self._store.entries()]
+
     @cached_property
     def _facts(self) -> list[dict[str, Any]]:
-        """The facts of all that the store has, read when they are first needed."""
-        return [dict(entry.facts) for entry in self._store.entries()]
+        return [dict(entry.facts) for entry in self._entries]
+
+    @cached_property
+    def _sizes(self) -> dict[str, float]:
+        """The sizes in MB of what the store had at first."""
+        return {entry.key: entry.size / 2**20 for entry in self._entries}
 
     @cached_property
     def _peaks(self) -> Peaks:
@@ -64,7 +82,10 @@ class Outlook:
         return estimate(self.plan, self._store, rates_of(self._facts))
 
     def needs(self, key: str) -> Needs:
-        """Return what a call needs: memory by the largest peak that is known of its class, or else of its kind."""
+        """Return what a call needs: memory by the largest peak that is known of its class, or else of its kind.
+
+        Of a call whose like has never run, memory is guessed by the sizes of its models and of its data.
+        """
         planned = self.plan.calls[key]
         stage, call = load_stage(planned.call.stage), planned.call
         if not stage.heavy:
@@ -74,15 +95,35 @@ class Outlook:
         peak = self._peaks.of(speed)
         waits = stage.is_remote(call.spec)
         return Needs(
-            memory_mb=MARGIN * peak if peak is not None else WAITS_MB if waits else self._unknown,
+            memory_mb=self._memory(key, peak, WAITS_MB if waits else None),
             gpu=call.device not in ("cpu", "any"),
             endpoint=self._endpoint(planned),
             kind=speed.kind,
         )
 
-    @property
-    def _unknown(self) -> float | None:
-        return None if self._one_machine else 0.0
+    def _memory(self, key: str, peak: float | None, usual: float | None) -> float | None:
+        """The memory in MB to set aside for a call; None if it has to run alone."""
+        if key in self._alone:
+            return None
+        if peak is not None:
+            return MARGIN * peak
+        if usual is not None:
+            return usual
+        if not self._one_machine:
+            return 0.0
+        if key not in self._guesses:
+            self._guesses[key] = self._guess(self.plan.calls[key].call)
+        return self._guesses[key]
+
+    def _guess(self, call: StageCall) -> float | None:
+        """A guess at the peak of a call; None if the size of one of its models is not known."""
+        makers = [self.plan.calls[key].call for name, key in call.inputs.items()
+                  if name in MODEL_INPUTS and key in self.plan.calls]  # fmt: skip
+        sizes = [weights_mb(name) for name in {name for one in (call, *makers) for name in one.models}]
+        data = [self._sizes.get(key, 0.0) for name, key in call.inputs.items() if name not in MODEL_INPUTS]
+        if None in sizes:
+            return None
+        return load_stage(call.stage).memory.of(sum(size or 0.0 for size in sizes), sum(data))
 
     def _speed(self, key: str) -> Speed:
         if key not in self._speeds:

@@ -18,8 +18,8 @@ class Resources(NamedTuple):
 class Needs(NamedTuple):
     """What a call needs beside a place: main memory in MB, a device of its own, an endpoint that nobody else asks.
 
-    Where `memory_mb` is None, it is unknown: only calls that wait for an endpoint run at the same time. Calls of one
-    `kind` are taken to need about the same.
+    Where `memory_mb` is None, it may be all there is: only calls that wait for an endpoint run at the same time. Calls
+    of one `kind` are taken to need about the same.
     """
 
     memory_mb: float | None = 0.0

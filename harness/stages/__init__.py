@@ -102,6 +102,26 @@ class SpeedRule(NamedTuple):
 ANY_SPEED = SpeedRule()
 
 
+class MemoryGuess(NamedTuple):
+    """A first guess at the peak memory of a call on a CPU, used until a store knows the peak of one like it.
+
+    `libraries` is what it takes with the smallest model, in MB. Each byte of its models costs `models` bytes: weights
+    in 32 bits, gradients, the state of the optimiser, activations. Each byte of its other inputs costs `data`. It is
+    meant to be too high rather than too low: the peaks of the embedded models are between 0.4 and 0.8 of it.
+    """
+
+    libraries: float = 1500.0
+    models: float = 8.0
+    data: float = 10.0
+
+    def of(self, models_mb: float, data_mb: float) -> float:
+        """Return the guess in MB, by the sizes of its models and of its other inputs on disk in MB."""
+        return self.libraries + self.models * models_mb + self.data * data_mb
+
+
+USES_MODELS, TRAINS_ADAPTER, TRAINS_ALL = MemoryGuess(), MemoryGuess(models=16.0), MemoryGuess(models=40.0)
+
+
 def _no_more_packages(spec: Any, inputs: Collection[str]) -> tuple[str, ...]:
     return ()
 
@@ -112,9 +132,10 @@ class Stage:
 
     `packages` are distributions whose version enters the key; `more_packages` gives those that only some calls need, by
     their spec and the names of their inputs. `rate` is a first guess at units a second of the embedded models on two
-    cores, a number or by the spec, used until the store knows better; `unit` says what is counted. A `heavy` stage runs
-    in a process of its own, and its result depends on the device. `role` is the one whose endpoint the stage may ask:
-    it does where its spec has an `endpoint`. If it then does `all_at_endpoint`, neither device nor packages matter.
+    cores, a number or by the spec, used until the store knows better; `unit` says what is counted. `memory` is a guess
+    of that kind at its memory. A `heavy` stage runs in a process of its own, and its result depends on the device.
+    `role` is the one whose endpoint the stage may ask: it does where its spec has an `endpoint`. If it then does
+    `all_at_endpoint`, neither device nor packages matter.
 
     A stage that takes part in serving declares how it does its work for one query at a time: `serve` opens what it
     needs and returns a step, which the latency probe times and a served system runs. It reads no input that belongs to
@@ -130,6 +151,7 @@ class Stage:
     packages: tuple[str, ...] = ()
     rate: float | Callable[[Mapping[str, Any]], float]
     unit: str
+    memory: MemoryGuess = USES_MODELS
     speed: SpeedRule = ANY_SPEED
     role: Role | None = None
     all_at_endpoint: bool = False

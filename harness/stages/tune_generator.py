@@ -13,7 +13,7 @@ from typing import Any
 from harness.data.formats import load_jsonl, read_run
 from harness.models import generation
 from harness.models.chat_templates import ChatTemplate, Turn
-from harness.stages import Inputs, SpeedRule, Stage, Takes, setting
+from harness.stages import TRAINS_ADAPTER, Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.instruct import INSTRUCTIONS_FILE
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared.answer_writers import holds
@@ -228,6 +228,7 @@ STAGE = Stage(
     # An instruction and a question, and the passages of an example, of which two are usual.
     rate=lambda spec: 280 / (100 + 2 * setting(spec, "generator.passage_tokens", 160)),
     unit="rows",
+    memory=TRAINS_ADAPTER,
     speed=SpeedRule(kind=("recipe.recipe",), size=("generator.passage_tokens", "generator.shots", "recipe.max_length")),
     more_packages=lambda spec, inputs: ("bitsandbytes",) if spec.recipe.recipe == "qlora" else (),
 )

@@ -16,7 +16,7 @@ from harness.data.formats import load_jsonl, read_run
 from harness.models.loaders import has_trained_head, load_cross_encoder
 from harness.models.packed_linear import to_trainable
 from harness.models.token_encoders import load_token_encoder
-from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes, setting
+from harness.stages import TRAINING, TRAINS_ALL, Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.rerank import pools_of, reordered
 from harness.stages.retrieve import RUN_FILE
@@ -249,6 +249,7 @@ STAGE = Stage(
     packages=TRAINING,
     rate=_first_guess,
     unit="passages",
+    memory=TRAINS_ALL,
     speed=SpeedRule(kind=("kind", "recipe.recipe"), size=("max_length",)),
     more_packages=lambda spec, inputs: ("peft", "trl") if spec.kind == "causal-lm" else (),
 )

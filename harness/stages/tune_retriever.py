@@ -13,7 +13,7 @@ from typing import Any
 from harness.data.formats import load_jsonl, read_run
 from harness.models.inspection import inspect
 from harness.models.loaders import limit_length
-from harness.stages import TRAINING, Inputs, SpeedRule, Stage, Takes, setting
+from harness.stages import TRAINING, TRAINS_ALL, Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.label import LABELS_FILE, by_query
 from harness.stages.mine import TRIPLETS_FILE
 from harness.stages.retrieve import RUN_FILE
@@ -182,6 +182,7 @@ STAGE = Stage(
     packages=(*TRAINING, "peft"),
     rate=lambda spec: 800 / float(setting(spec, "recipe.max_length") or setting(spec, "retriever.max_length", 256)),
     unit="lists",
+    memory=TRAINS_ALL,
     speed=SpeedRule(
         kind=("recipe.recipe",),
         size=("retriever.max_length", "recipe.max_length", "recipe.lora_rank", "recipe.list_size"),
