@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import judged
 import pytest
+import yaml
 from command import Leave, Left, runner
 
 from harness.gates import commands
@@ -107,6 +108,30 @@ def test_the_whole_story(project: Project) -> None:
     code, out, _ = project.gate()
     assert code == 0
     assert out.startswith("Gate of toy passed: 2 new.")
+
+
+@pytest.mark.parametrize("path", ["${NO_SUCH_FOLDER}/data", "not-here"])
+def test_what_was_measured_is_judged_and_reported_without_its_data(path: str, project: Project) -> None:
+    """A CI machine may have the store, and nothing of the dataset."""
+    before = project.ran()
+    project.accept()
+    project.ran(worse=-0.1)
+    text = project.suite_file.read_text(encoding="utf-8")
+    suite = yaml.safe_load(text)
+    suite["dataset"] = {"path": path}
+    project.suite_file.write_text(yaml.safe_dump(suite), encoding="utf-8")
+    code, out, _ = project.gate()
+    assert code == 1
+    assert "regressed" in out
+    for words in (
+        ("report", "suites/toy"),
+        ("compare", str(before), "toy"),
+        ("accept", "suites/toy", "--reason", "worse"),
+    ):
+        assert project.call(*words)[0] == 0
+    code, _, error = project.call("run", "suites/toy")
+    assert code == 2
+    assert "dataset.path: " in error
 
 
 def test_a_system_that_vanished_is_missing(project: Project) -> None:

@@ -74,7 +74,7 @@ def _send(outcome: Outcome, folder: Path, suite: str, trackers: Sequence[Tracker
     if not trackers:
         return
     try:
-        tracking = load_suite(suite)[0].track
+        tracking = load_suite(suite, with_data=False)[0].track
     except ConfigError:
         tracking = Tracking.model_validate(tracking_of(outcome.spec.get("track") or {}))
     done = [one for name in trackers for one in send_outcome(outcome, folder, tracking.with_only(name))]

@@ -232,7 +232,7 @@ def evaluate_measured(measured: MeasuredOutcome, baseline: Baseline | None) -> G
 
 def read_measured(suite: str | Path, store: Path, outcome: Path | None = None) -> MeasuredOutcome:
     """Read a suite with its latest outcome, or the one in a folder. Raises ConfigError if they cannot be used."""
-    spec, path = load_suite(suite)
+    spec, path = load_suite(suite, with_data=False)
     folder = outcome or store / "outcomes" / spec.name / "latest"
     if outcome is None:
         sharing.refresh(store, spec.name)

@@ -114,7 +114,7 @@ class SuiteFile(pytest.File):
         from harness.suite.files import load_suite
 
         try:
-            suite, _ = load_suite(self.path)
+            suite, _ = load_suite(self.path, with_data=not self.config.getoption("--harness-latest"))
         except HarnessError as error:
             raise self.CollectError(str(error)) from error
         if not suite.gates:

@@ -57,8 +57,9 @@ class HarnessSession:
         from harness.results import outcomes, sharing
         from harness.suite.files import load_suite
 
-        spec, _ = load_suite(suite)
-        if self.config.getoption("--harness-latest"):
+        latest = self.config.getoption("--harness-latest")
+        spec, _ = load_suite(suite, with_data=not latest)
+        if latest:
             folder = self.store / "outcomes" / spec.name / "latest"
             sharing.refresh(self.store, spec.name)
             outcomes.check_latest(folder.parent)

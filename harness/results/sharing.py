@@ -51,7 +51,7 @@ def latest_of(root: Path, suite: str) -> Path:
     folder = root / "outcomes" / suite / "latest"
     if folder.is_dir():
         return folder
-    name = load_suite(suite)[0].name
+    name = load_suite(suite, with_data=False)[0].name
     refresh(root, name)
     return root / "outcomes" / name / "latest"
 

@@ -29,10 +29,11 @@ STAND_INS = {"schema": SCHEMA, "name": "x", "dataset": {"path": "."}, "measures"
 MAX_DEPTH = 20
 
 
-def load_suite(name_or_path: str | Path) -> tuple[Suite, Path]:
+def load_suite(name_or_path: str | Path, with_data: bool = True) -> tuple[Suite, Path]:
     """Return the suite and its file, from a path (file or folder) or the name of a shipped suite.
 
-    Raises ConfigError with every problem of the file.
+    Without data, its datasets need not be on this machine: what was measured is reported and judged anywhere. Raises
+    ConfigError with every problem of the file.
     """
     path = builtin.find_suite(name_or_path)
     try:
@@ -42,10 +43,10 @@ def load_suite(name_or_path: str | Path) -> tuple[Suite, Path]:
         raise ConfigError(Problem(str(path), what, "name a readable file")) from error
     except UnicodeDecodeError as error:
         raise ConfigError(Problem(str(path), f"not UTF-8 at byte {error.start}", "save the file as UTF-8")) from error
-    return parse_suite(text, path), path
+    return parse_suite(text, path, with_data), path
 
 
-def parse_suite(text: str, path: Path) -> Suite:
+def parse_suite(text: str, path: Path, with_data: bool = True) -> Suite:
     """Read a suite from text; `path` is where relative data paths start and what problems name."""
     try:
         node, value = parsed(text)
@@ -62,7 +63,7 @@ def parse_suite(text: str, path: Path) -> Suite:
     items = {at for at in repeated if isinstance(at[-1], int)}
     wrong = set(items)
     no_data, no_file = expand_places(value, file)
-    problems += [*no_data, *no_file]
+    problems += [*(no_data if with_data else ()), *no_file]
     given_away = list(_secrets(node, (), file))
     suite, details = _readable(value, wrong)
     problems += [problem_of(detail, file) for detail in details]
