@@ -1,4 +1,4 @@
-"""Each environment of tox can start the commands that it names: tox refuses what lies outside of it and is not allowed."""
+"""Environments of tox can start the commands that they name: tox refuses outside ones that are not allowed."""
 
 from __future__ import annotations
 
