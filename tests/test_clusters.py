@@ -689,6 +689,14 @@ def test_a_job_that_would_wait_for_ever_fails(slurm: Any) -> None:
         slurm("PENDING", reason="PartitionTimeLimit")
 
 
+def test_a_job_that_waits_in_the_queue_is_told_of_once(
+    slurm: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(slurm_executor, "WAITING_SECONDS", 0.0)
+    slurm("PENDING", "PENDING", "PENDING", "RUNNING", "COMPLETED", reason="Priority", answered=True)
+    assert [one.getMessage() for one in caplog.records] == ["Slurm job 7 has waited for 0 minutes (Priority)"]
+
+
 def test_a_machine_that_is_no_login_node_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -47,6 +47,8 @@ HOPELESS = {
     "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed", "AssocMaxWallDurationPerJobLimit",
 }  # fmt: skip
 """Reasons for which a job waits that no waiting removes."""
+WAITING_SECONDS = 120.0
+"""After how long in the queue a job is told of, once for each reason."""
 GONE_AFTER = 5
 """How many times in a row a job may be missing in the queue before it is taken to have ended."""
 NO_LOG = "it wrote no log: let execution.slurm.folder name a folder that all nodes see"
@@ -87,6 +89,7 @@ class SlurmExecutor(RemoteExecutor):
         self._looked = float("-inf")
         self._looking = threading.Lock()
         self._remembered, self._folder = "", Path()
+        self._told: set[str] = set()
 
     @property
     def cpus(self) -> int:
@@ -139,7 +142,7 @@ class SlurmExecutor(RemoteExecutor):
         # The job of another store is none of this one, whatever its key.
         name = f"harness-{task.name}-{digest_of(self._place)[:8]}"
         job = (self._running(name) if attempt == 1 else None) or self._submit(name, task, attempt)
-        missing = 0
+        missing, since = 0, time.monotonic()
         while True:
             if task.cancelled.is_set():
                 subprocess.run(["scancel", job.job_id], capture_output=True, check=False)
@@ -154,8 +157,17 @@ class SlurmExecutor(RemoteExecutor):
             if queued and queued.state == "PENDING" and queued.reason in HOPELESS:
                 subprocess.run(["scancel", job.job_id], capture_output=True, check=False)
                 raise StageFailed(f"its job would wait for ever ({queued.reason}); see the section execution.slurm")
+            if queued and queued.state == "PENDING" and time.monotonic() - since > WAITING_SECONDS:
+                self._tell(queued)
             watch()
             time.sleep(self.polls)
+
+    def _tell(self, queued: Queued) -> None:
+        """Say that a job waits, and why: it looks as if it ran. Other jobs that wait for the same are not told of."""
+        if queued.reason not in self._told:
+            self._told.add(queued.reason)
+            minutes = WAITING_SECONDS / 60
+            log.warning("Slurm job %s has waited for %.0f minutes (%s)", queued.number, minutes, queued.reason)
 
     def _ended(self, job: Any, state: str, minutes: int) -> Result:
         """The answer of a job that has ended. Raises StageFailed or WorkerLost if it has none."""
