@@ -107,7 +107,7 @@ class MemoryGuess(NamedTuple):
 
     `libraries` is what it takes with the smallest model, in MB. Each byte of its models costs `models` bytes: weights
     in 32 bits, gradients, the state of the optimiser, activations. Each byte of its other inputs costs `data`. It is
-    meant to be too high rather than too low: the peaks of the embedded models are between 0.4 and 0.8 of it.
+    meant to be too high rather than too low: it is 1.2 to 4.1 times the peaks that calls with the embedded models had.
     """
 
     libraries: float = 1500.0
