@@ -224,11 +224,14 @@ def test_a_budget_stops_a_run_that_goes_on_when_it_is_raised(tmp_path: Path, key
 def test_a_wrong_endpoint_is_told_in_a_sentence_before_any_work(
     trouble: Any, said: str, tmp_path: Path, key: str
 ) -> None:
-    with Server(trouble) as server, pytest.raises(ConfigError) as error:
-        run(suite_file(tmp_path, server), tmp_path / "store")
+    with Server(trouble) as server:
+        file = suite_file(tmp_path, server)
+        with pytest.raises(ConfigError) as error:
+            run(file, tmp_path / "store")
+    line = 1 + [text.strip() for text in file.read_text(encoding="utf-8").splitlines()].index("judge:")
     told = [str(problem) for problem in error.value.problems]
     assert len(told) == 1, "both roles have the same trouble"
-    assert told[0].startswith("llm.judge, llm.generator: ")
+    assert told[0].startswith(f"{file}:{line}: llm.judge, llm.generator: ")
     assert said in told[0]
     assert "\n" not in told[0]
     assert KEY not in told[0]

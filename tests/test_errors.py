@@ -13,6 +13,7 @@ CODES = {
     "DataError": 2,
     "ModelMissing": 2,
     "StageFailed": 3,
+    "OutOfMemory": 3,
     "LlmStopped": 3,
     "Incomplete": 3,
     "NotComparable": 4,
