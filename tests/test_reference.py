@@ -17,6 +17,7 @@ from harness.execution import probe, reference
 from harness.execution.reference import AT_ENDS, MOVED, WAITED, CoreUse, Disturbance, moved
 from harness.gates.probe_gates import NOISY, judge_probe
 from harness.report.content import costs
+from harness.report.render.markdown import render_markdown
 from harness.report.view import view
 from harness.stages import Asked
 from harness.suite.bounds import Gate
@@ -185,6 +186,10 @@ def test_noisy_times_are_not_gated(bound: dict[str, float]) -> None:
 
 
 def test_reports_say_noisy() -> None:
+    quiet, noisy = (render_markdown(outcome) for outcome in (outcomes.normal(), noisy_outcome()))
+    assert "a query then takes" in quiet
+    assert "(p95), with untuned" in quiet
+    assert "(p95, noisy), with untuned" in noisy
     table = costs.latency(view(noisy_outcome()))
     assert table is not None
     assert costs.NOISY in table.caption

@@ -25,6 +25,8 @@ import reference_cli  # noqa: E402
 import reference_python  # noqa: E402
 import reference_suite  # noqa: E402
 
+LEAST, MOST, SCHEMES = 8_000, 150_000, ("light", "dark")
+"""Bytes of a picture, and the colours that it is taken in."""
 PARTS = ["Tutorial", "How-to guides", "Reference", "Explanation"]
 
 
@@ -91,6 +93,22 @@ def test_links_lead_to_pages_and_headings_that_there_are(pages: Path) -> None:
                 broken.append(f"{page.relative_to(pages)}: {address}")
     assert links > 150
     assert broken == []
+
+
+def test_pictures_are_shown_in_light_and_dark(pages: Path) -> None:
+    """`test_pictures` takes them in a browser; this says which one is missing, too large, or shown nowhere."""
+    there = {path.name for path in (ROOT / "docs" / "pictures").iterdir()}
+    assert there == {f"{name}-{scheme}.webp" for name in ("report", "explorer", "serve") for scheme in SCHEMES}
+    for name in there:
+        data = (ROOT / "docs" / "pictures" / name).read_bytes()
+        assert data[8:12] == b"WEBP", name
+        assert LEAST < len(data) < MOST, f"{name} has {len(data)} bytes"
+    shown = {
+        (found[2], found[3])
+        for page in pages.rglob("*.md")
+        for found in re.finditer(r"!\[([^\]]{20,})\]\(\S*pictures/(\S+)#only-(\w+)\)", page.read_text(encoding="utf-8"))
+    }
+    assert shown == {(name, name.removesuffix(".webp").rpartition("-")[2]) for name in there}
 
 
 def test_files_that_a_page_shows_stand_in_it(pages: Path) -> None:

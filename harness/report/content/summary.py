@@ -119,15 +119,16 @@ def _others(view: View, best: Subject, paid: Sequence[Subject]) -> Iterable[str]
 def _cost(view: View, subject: Subject) -> str:
     """Return what it takes to build, and how serving it differs from serving the baseline."""
     base = next((info for info in view.systems if info.name == BASELINE), None)
-    times = [info.serving.total.p95_ms for info in (base, subject.info) if info and info.serving and info.serving.total]
+    totals = [info.serving.total for info in (base, subject.info) if info and info.serving and info.serving.total]
     nothing = "" if subject.info.tunes else "trains nothing and "
     built = f"It {nothing}took {subject.built} to build"
-    if len(times) < 2:
+    if len(totals) < 2:
         return f"{built}."
-    before, now = (f"{fmt.milliseconds(value)} ms" for value in times)
+    before, now = (f"{fmt.milliseconds(total.p95_ms)} ms" for total in totals)
+    what = "p95, noisy" if any(total.noisy for total in totals) else "p95"
     if now == before:
-        return f"{built}; a query takes {now} (p95), as with {BASELINE}."
-    return f"{built}; a query then takes {now} (p95), with {BASELINE} {before}."
+        return f"{built}; a query takes {now} ({what}), as with {BASELINE}."
+    return f"{built}; a query then takes {now} ({what}), with {BASELINE} {before}."
 
 
 def _spent(subjects: Sequence[Subject]) -> str:
