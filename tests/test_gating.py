@@ -9,13 +9,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 import judged
+import pocket
 import pytest
 import yaml
 from command import Leave, Left, runner
 
-from harness.gates import commands
+from harness.gates import commands, preconditions
 from harness.gates.side_outputs import STEP_SUMMARY
 from harness.results import baselines
+from harness.suite.sources import DatasetSource
 
 BASE = judged.scores()
 BOUNDS_WANTED = "a gate on a measure needs 'margin'; on a probe, 'relative' or 'ceiling'"
@@ -434,3 +436,14 @@ def test_the_folder_of_baselines_is_that_of_the_project(project: Project) -> Non
     done = commands.accept(project.suite_file, "x", project.store)
     assert done.folder == project.accepted
     assert baselines.read(done.folder, "toy") is not None
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "changed"),
+    [("/one/rows.csv", "${ELSEWHERE}/rows.csv", False), ("hf://team/a", "hf://team/b", True)],
+)
+def test_where_data_of_another_tool_lies_is_no_change_of_the_suite(then: str, now: str, changed: bool) -> None:
+    """Each machine has its own place for them; the digests of the data say whether they are the same."""
+    suites = [pocket.suite().model_copy(update={"dataset": DatasetSource(source=place)}) for place in (then, now)]
+    told = preconditions.stale(suites[1], suites[0].model_dump(mode="json", by_alias=True))
+    assert bool(told) is changed

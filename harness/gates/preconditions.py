@@ -19,6 +19,7 @@ from harness.results.baselines import ACCEPTED_FILE
 from harness.results.damage import Unreadable, read_object
 from harness.statistics.verdicts import Gated, Gating
 from harness.suite import builtin
+from harness.suite.places import NAMED
 from harness.suite.spec import Suite
 from harness.text.decimals import percent
 from harness.values.findings import Outcome
@@ -178,12 +179,17 @@ def stale(suite: Suite, spec: Mapping[str, Any]) -> tuple[str, ...]:
     return (f"The suite file has changed since this outcome was made ({', '.join(changed)}): run the suite again.",)
 
 
+def _is_local_source(key: str, item: Any) -> bool:
+    """Whether a setting is where data of another tool lies on a machine; names of hubs are the same everywhere."""
+    return key == "source" and isinstance(item, str) and not item.startswith(NAMED)
+
+
 def _portable(value: Any, at: str) -> Any:
     """A section without paths of this machine, at any depth."""
     if isinstance(value, Mapping):
         return {
             key: _portable(item, f"{at}.{key}")
             for key, item in value.items()
-            if key != "path" and f"{at}.{key}" != "llm.prompts"
+            if key != "path" and f"{at}.{key}" != "llm.prompts" and not _is_local_source(key, item)
         }
     return [_portable(item, at) for item in value] if isinstance(value, list | tuple) else value
