@@ -88,14 +88,12 @@ def test_a_suite_that_there_is_not(command: str, leave: Leave) -> None:
 
 
 def test_each_problem_of_a_suite_is_one_line(leave: Leave, tmp_path: Path) -> None:
-    (tmp_path / "suite.yaml").write_text(
-        "schema: harness/suite-2\nname: a\ndataset: {builder: scipy-api}\nmeasure: [a]\n"
-    )
+    (tmp_path / "suite.yaml").write_text("schema: harness/suite-2\ndataset: {builder: scipy-api}\nmeasure: [a]\n")
     code, out, error = leave("plan", "suite.yaml")
     assert (code, out) == (2, "")
     assert error.splitlines() == [
-        "error: suite.yaml:1: measures: missing; add 'measures:'",
-        "error: suite.yaml:4: measure: unknown key; did you mean 'measures'?",
+        "error: suite.yaml:1: name: missing; add 'name:'",
+        "error: suite.yaml:3: measure: unknown key; did you mean 'measures'?",
     ]
 
 

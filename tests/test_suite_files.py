@@ -136,6 +136,21 @@ def test_an_unknown_key_is_named_with_the_nearest_right_one(more: str, key: str,
     assert problems_with(more) == [f"s.yaml:5: {key}: unknown key; did you mean {right!r}?"]
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "right"),
+    [
+        ("nmae: x\ndataset: {path: .}\nmeasures: [ndcg@10]", "nmae", "name"),
+        ("name: x\ndatasets: {path: .}\nmeasures: [ndcg@10]", "datasets", "dataset"),
+        ("name: x\ndataset: {path: .}\nmetrics: [ndcg@10]", "metrics", "measures"),
+        ("name: x\ndataset: {path: .}\nmeasures: [ndcg@10]\ngates: [{mesure: ndcg@10, margin: 1}]", "gates.0.mesure",
+         "measure"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_key_is_not_told_as_missing_too(text: str, key: str, right: str) -> None:
+    (problem,) = problems_of(f"schema: harness/suite-2\n{text}\n")
+    assert problem.split(": ", 1)[1] == f"{key}: unknown key; did you mean {right!r}?"
+
+
 def test_an_unknown_key_near_to_none_is_answered_with_those_there_are() -> None:
     assert problems_with("prices: {xyz: 1}") == [
         "s.yaml:5: prices.xyz: unknown key; known here: cpu_hour, gpu_hour, right_answer"

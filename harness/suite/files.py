@@ -19,7 +19,7 @@ from harness.files import read_text
 from harness.suite import builtin, secrets
 from harness.suite.conflicts import conflicts
 from harness.suite.places import expand_places
-from harness.suite.problems import problem_of
+from harness.suite.problems import problems_of
 from harness.suite.renamed import SCHEMA, KeyPath, upgraded
 from harness.suite.spec import Suite
 from harness.suite.written import SuiteFile
@@ -66,7 +66,7 @@ def parse_suite(text: str, path: Path, with_data: bool = True) -> Suite:
     problems += [*(no_data if with_data else ()), *no_file]
     given_away = list(_secrets(node, (), file))
     suite, details = _readable(value, wrong)
-    problems += [problem_of(detail, file) for detail in details]
+    problems += problems_of(details, file)
     for conflict in conflicts(suite):
         at, *read = (_as_written(key, wrong, value) for key in (conflict.at, *conflict.read))
         if not any(_overlap(key, other) for key in (at, *read) for other in wrong - items):

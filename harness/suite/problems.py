@@ -6,6 +6,7 @@ Knows the shape of specs and nothing of what they mean.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
@@ -27,7 +28,19 @@ SHAPES = {
 }
 
 
-def problem_of(detail: ErrorDetails, file: SuiteFile) -> Problem:
+def problems_of(details: Sequence[ErrorDetails], file: SuiteFile) -> list[Problem]:
+    """Return what a failed check found, in the words of the file; a misspelt key is not told as missing, too."""
+    told = [(detail, _problem_of(detail, file)) for detail in details]
+    meant = {(detail["loc"][:-1], problem.hint) for detail, problem in told if detail["type"] == "extra_forbidden"}
+
+    def misspelt(detail: ErrorDetails) -> bool:
+        section, key = detail["loc"][:-1], detail["loc"][-1]
+        return detail["type"] == "missing" and (section, f"did you mean {key!r}?") in meant
+
+    return [problem for detail, problem in told if not misspelt(detail)]
+
+
+def _problem_of(detail: ErrorDetails, file: SuiteFile) -> Problem:
     """Return what a detail of a failed check says, in the words of the file."""
     at, kind, given = detail["loc"], detail["type"], detail.get("input")
     where = file.where(at)
