@@ -176,12 +176,17 @@ def link_to(link: Path, folder: Path) -> None:
             aside.unlink(missing_ok=True)
 
 
+def flushes() -> bool:
+    """Whether what is written is flushed to the disk before it counts."""
+    return os.environ.get(FSYNC_VARIABLE) != "0"
+
+
 def sync(path: Path) -> None:
     """Flush a file, or the names in a folder, to the disk.
 
     A file system that cannot do that for a folder is taken as it is. Raises OSError if a file cannot be flushed.
     """
-    if os.environ.get(FSYNC_VARIABLE) == "0":
+    if not flushes():
         return
     handle = os.open(path, os.O_RDONLY)
     try:

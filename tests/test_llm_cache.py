@@ -100,6 +100,28 @@ def test_who_waits_for_an_equal_question_asks_himself_if_the_other_is_cancelled(
     assert asyncio.run(one_leaves()).text == "you said a"
 
 
+def test_what_another_process_has_paid_for_meanwhile_is_not_asked_again(server: Server, tmp_path: Path) -> None:
+    """Two chats of one folder, which know nothing of each other, as in two processes."""
+    server.answering = lambda body: Served(content=echo(body).content, delay=0.1)
+    several = [f"question {number}" for number in range(6)]
+    replies: dict[int, list[Reply]] = {}
+
+    def ask(number: int, asked: list[str]) -> None:
+        replies[number] = chat_of(server, tmp_path, max_concurrency=1).ask_all(texts(*asked), silently)
+
+    orders = [several, several[::-1]]
+    threads = [threading.Thread(target=ask, args=(number, order)) for number, order in enumerate(orders)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [reply.text for reply in replies[0]] == [reply.text for reply in replies[1][::-1]]
+    # Each asks half of them; a request in flight is not known to the other.
+    assert server.requests <= len(several) + 2
+    paid = spent_by_role(tmp_path, "now")["judge"]
+    assert paid.requests == server.requests == sum(one.requests for several in replies.values() for one in several)
+
+
 def test_an_answer_that_no_longer_fits_its_form_is_asked_for_again(server: Server, tmp_path: Path) -> None:
     server.answering = lambda body: llm_server.says('{"score": 0.5}')
     chat_of(server, tmp_path).ask_all(texts("a", schema=Grade), silently)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,26 @@ def test_what_is_known_is_not_asked_again_and_equal_texts_are_asked_once(tmp_pat
         assert (client.spent.asked, client.spent.known, client.spent.requests) == (7, 6, 1)
         client.embed(["new"], "query", silently, fresh=True)
         assert server.seen[-1].body["input"] == ["new"]
+
+
+def test_what_another_process_has_paid_for_meanwhile_is_not_asked_again(tmp_path: Path) -> None:
+    orders, found, known = [TEXTS, TEXTS[::-1]], dict[int, Any](), list[int]()
+
+    def embed(number: int) -> None:
+        client = encoder(server, tmp_path, max_concurrency=1)
+        found[number] = client.embed(orders[number], "document", silently)
+        known.append(client.spent.known)
+
+    with Server(lambda body: dataclasses.replace(served_doubles.right(body), delay=0.05)) as server:
+        threads = [threading.Thread(target=embed, args=(number,)) for number in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        np.testing.assert_allclose(found[0], found[1][::-1], atol=1e-6)
+        # Each asks half of them; a request in flight is not known to the other.
+        assert server.requests <= len(TEXTS) / 4 + 2
+        assert sum(known) >= len(TEXTS) - 8
 
 
 def test_another_revision_or_setting_is_another_model_and_another_address_is_not(tmp_path: Path) -> None:

@@ -98,13 +98,16 @@ class EndpointChat:
         return reply
 
     async def _answered(self, question: Question) -> Reply:
-        if (known := (await self._known([question.key])).get(question.key)) is not None:
-            checked = self._checked(*known, question.schema)
-            if not checked.wrong:
-                return checked.reply()
-        if self.services.replay:
-            return Reply("", failure=self._lacking(question))
-        return await self._once(question)
+        if (known := await self._stored(question)) is not None:
+            return known
+        return Reply("", failure=self._lacking(question)) if self.services.replay else await self._once(question)
+
+    async def _stored(self, question: Question) -> Reply | None:
+        """The reply that the cache has to a question; None if it has none, or one that does not fit its schema."""
+        if (known := (await self._known([question.key])).get(question.key)) is None:
+            return None
+        checked = self._checked(*known, question.schema)
+        return None if checked.wrong else checked.reply()
 
     async def _known(self, keys: Sequence[str]) -> dict[str, tuple[str, bool]]:
         return await asyncio.wrap_future(self._responses.find(keys))
@@ -196,6 +199,9 @@ class EndpointChat:
         reply = None
         try:
             async with self._slots:
+                # Another process may have asked and paid since the cache was read for all questions.
+                if (reply := await self._stored(question)) is not None:
+                    return reply
                 reply, written = await self._asked(question)
             await asyncio.shield(written)
         finally:

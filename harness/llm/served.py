@@ -126,13 +126,23 @@ class ServedClient(ABC):
     def _cached(self, keys: Iterable[str]) -> dict[str, str]:
         return {key: text for key, (text, _) in self._responses.find(keys).result().items()}
 
+    async def _known(self, keys: Iterable[str]) -> dict[str, str]:
+        found = await asyncio.wrap_future(self._responses.find(keys))
+        return {key: text for key, (text, _) in found.items()}
+
     async def _work(self, pieces: Sequence[Piece], give: Callable[[dict[str, str]], None], fresh: bool) -> None:
         """Ask with several workers; the first piece that cannot be answered ends all of them."""
         left = iter(self._requests(pieces))
 
         async def work() -> None:
             for of_request in left:
-                await self._ask(of_request, give, fresh)
+                # Another process may have asked and paid since the cache was read for all pieces.
+                known = {} if fresh else await self._known({piece.key for piece in of_request})
+                if known:
+                    self.spent = self.spent._replace(known=self.spent.known + len(known))
+                    give(known)
+                if unknown := [piece for piece in of_request if piece.key not in known]:
+                    await self._ask(unknown, give, fresh)
 
         workers = [asyncio.ensure_future(work()) for _ in range(self._workers)]
         try:
