@@ -37,7 +37,7 @@ from harness.execution.notes import Notes
 from harness.execution.ray_executor import RayExecutor
 from harness.execution.scheduler import Execution, carry_out
 from harness.execution.session import Session
-from harness.execution.slurm_executor import ADVICE, ENDED, HOPELESS, LOST, Queued, SlurmExecutor, _raised
+from harness.execution.slurm_executor import ADVICE, ENDED, GONE_AFTER, HOPELESS, LOST, Queued, SlurmExecutor, _raised
 from harness.execution.worker import Place, Sent
 from harness.planning.calls import planned
 from harness.planning.graph import ExpectedWork, Plan, PlannedCall
@@ -565,7 +565,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("harness.execution.slurm_executor.ANSWER_SECONDS", 0.1)
     monkeypatch.setattr("harness.execution.slurm_executor.subprocess.run", lambda *given, **options: None)
 
-    def go(*states: str, reason: str = "None", answered: bool = False, logged: bool = True) -> worker.Result:
+    def go(*states: str | None, reason: str = "None", answered: bool = False, logged: bool = True) -> worker.Result:
         executor, job, left = SlurmExecutor(), Job(tmp_path), list(states)
         monkeypatch.setattr(executor, "_submit", lambda name, task, attempt: job)
         if logged:
@@ -573,6 +573,9 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
         def look() -> None:
             state = left.pop(0) if len(left) > 1 else left[0]
+            if state is None:
+                return
+            executor._looked = time.monotonic()
             executor._queue = {"7": Queued("7", "harness-key", state, reason)} if state else {}
             if answered and len(left) == 1:
                 job.paths.result_pickle.touch()
@@ -603,6 +606,11 @@ def test_a_job_that_the_cluster_took_away_may_be_submitted_again(slurm: Any, sta
 def test_a_job_that_the_queue_has_forgotten_is_lost(slurm: Any) -> None:
     with pytest.raises(remote.WorkerLost, match="ended with no answer"):
         slurm("RUNNING", "")
+
+
+def test_a_job_is_not_lost_while_the_controller_does_not_answer(slurm: Any) -> None:
+    silence = [None] * (GONE_AFTER + 3)
+    assert slurm(*silence, "RUNNING", *silence, "COMPLETED", answered=True) == worker.Result("node")
 
 
 def test_a_job_that_found_no_folder_for_its_log_is_told_what_to_set(slurm: Any) -> None:

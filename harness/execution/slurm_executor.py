@@ -142,7 +142,7 @@ class SlurmExecutor(RemoteExecutor):
         # The job of another store is none of this one, whatever its key.
         name = f"harness-{task.name}-{digest_of(self._place)[:8]}"
         job = (self._running(name) if attempt == 1 else None) or self._submit(name, task, attempt)
-        missing, since = 0, time.monotonic()
+        missing, since, seen = 0, time.monotonic(), self._looked
         while True:
             if task.cancelled.is_set():
                 subprocess.run(["scancel", job.job_id], capture_output=True, check=False)
@@ -151,7 +151,9 @@ class SlurmExecutor(RemoteExecutor):
                 return self._answer(job)
             self._look()
             queued = self._queue.get(job.job_id)
-            missing = 0 if queued else missing + 1
+            # A controller that does not answer says nothing about a job.
+            if self._looked > seen:
+                missing, seen = 0 if queued else missing + 1, self._looked
             if missing > GONE_AFTER or (queued and queued.state in ENDED):
                 return self._ended(job, queued.state if queued else "", self._settings.minutes)
             if queued and queued.state == "PENDING" and queued.reason in HOPELESS:
