@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_what_the_last_outcome_used_is_kept_and_the_rest_collected(tmp_path: Pat
     # The earlier outcome still uses them, and they are of today.
     assert storage.garbage(root, store_of(root), 0, every_result=True).artifacts == []
     assert storage.garbage(root, store_of(root), 7, every_result=False).artifacts == []
-    storage.collect(store_of(root), found)
+    storage.collect(root, store_of(root), found)
     assert storage.garbage(root, store_of(root), 0, every_result=False).artifacts == []
     again = run(root, tmp_path / "a", model, **RATES)
     assert (again.calls_made, again.scores_computed) == (0, 0)
@@ -115,9 +116,30 @@ def test_what_killed_processes_leave_is_collected_once_it_is_old(tmp_path: Path)
         os.utime(path, (time.time() - 2 * 86_400,) * 2)
     found = storage.garbage(tmp_path, store, 0, every_result=False)
     assert {*found.paths} == {left, part}
-    storage.collect(store, found)
+    storage.collect(tmp_path, store, found)
     assert not left.exists()
     assert not part.exists()
+
+
+def test_what_a_process_writes_or_has_begun_to_use_is_not_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, (old, used, writing) = store_of(tmp_path), (digit + "b" + "0" * 30 for digit in "acd")
+    for key in (old, used):
+        with store.claim(key) as folder:
+            store.commit(key, folder, {})
+    with store.claim(writing) as folder:
+        os.utime(folder, (time.time() - 2 * 86_400,) * 2)
+        found = storage.garbage(tmp_path, store, 0, every_result=False)
+        assert ({entry.key for entry in found.artifacts}, found.paths) == ({old, used}, [folder])
+        # A run has begun since.
+        monkeypatch.setattr(storage.running, "held", lambda root: {used})
+        # The lock of a process is that of a thread here.
+        other = threading.Thread(target=storage.collect, args=(tmp_path, store, found))
+        other.start()
+        other.join()
+        assert folder.is_dir()
+    assert [entry.key for entry in store.entries()] == [used]
 
 
 def test_damage_is_kept_aside_until_it_is_collected(tmp_path: Path) -> None:
@@ -174,7 +196,7 @@ def test_a_table_on_a_server_goes_with_the_last_artifact_that_has_it(
     assert {entry.key for entry in found.artifacts} == {*MADE} - {MADE[2]}
     assert [(table.name, [*table.keys]) for table in found.tables] == [(TABLES[0], MADE[:2])]
     assert dropped == []
-    storage.collect(store, found)
+    storage.collect(tmp_path, store, found)
     assert dropped == [TABLES[0]]
     assert [entry.key for entry in store.entries()] == [MADE[2]]
 

@@ -94,7 +94,7 @@ def _room(store: Store, common: Common) -> None:
 def _collect(store: Store, common: Common, found: storage.Garbage, delete: bool) -> None:
     size = found.size
     if delete and isinstance(store, FolderStore):
-        storage.collect(store, found)
+        storage.collect(common.store, store, found)
     if common.as_json:
         artifacts = [{"key": item.key, "kind": storage.kind_of(item), "size": item.size} for item in found.artifacts]
         tables = [{"address": table.rule.address, "name": table.name} for table in found.tables]

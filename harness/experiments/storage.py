@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import Timeout
+
 from harness.errors import ConfigError, HarnessError, Problem
 from harness.files import PART
 from harness.indexes import registry
@@ -116,8 +118,8 @@ def garbage(root: Path, store: Store, days: float, every_result: bool) -> Garbag
     return Garbage(unneeded, list(_left_behind(root, store, days * 86_400)), tables)
 
 
-def collect(store: FolderStore, found: Garbage) -> None:
-    """Delete what was found. An artifact that is being made at this moment is waited for, and deleted, too.
+def collect(root: Path, store: FolderStore, found: Garbage) -> None:
+    """Delete what was found, but for what a process has begun to work with since.
 
     An artifact whose table cannot be deleted is kept, so that the table is found again. Raises HarnessError, once all
     else is deleted, with what was kept.
@@ -130,10 +132,12 @@ def collect(store: FolderStore, found: Garbage) -> None:
             what, _, hint = str(error).partition("; ")
             kept |= dict.fromkeys(table.keys, Problem(f"{table.name} at {table.rule.address}", what, hint))
     for entry in found.artifacts:
-        if entry.key not in kept:
+        if entry.key not in kept and entry.key not in running.held(root):
             store.discard(entry.key)
     for path in found.paths:
-        if path.is_dir():
+        if path.parent == store.aside():
+            _delete_unclaimed(store, path)
+        elif path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
@@ -253,6 +257,12 @@ def _left_behind(root: Path, store: FolderStore, age: float) -> Iterator[Path]:
     # Finished parts of a call are taken over by whoever makes it next, so they are kept as artifacts are.
     yield from _older(store.root.glob("aside/*"), max(age, LEFT_BEHIND))
     yield from _older(root.rglob(f".*{PART}"), LEFT_BEHIND)
+
+
+def _delete_unclaimed(store: FolderStore, aside: Path) -> None:
+    """Delete what a claim has written, unless somebody holds it: finished parts of a long call may be days old."""
+    with suppress(Timeout), store.lock(aside.name.partition(".")[0]).acquire(blocking=False):
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _older(paths: Iterator[Path], seconds: float) -> Iterator[Path]:
