@@ -162,6 +162,18 @@ def test_a_damaged_pointer_leads_nowhere(pointer: bytes, tmp_path: Path) -> None
     assert not (root / "outcomes" / "toy" / "latest").exists()
 
 
+@pytest.mark.parametrize("left", ["", "hal"])
+def test_a_file_that_a_power_cut_left_short_is_fetched_again(left: str, tmp_path: Path) -> None:
+    root = opened(f"file://{tmp_path}/shared")
+    mirror = mirror_of(root)
+    assert mirror is not None
+    mirror.objects.write("outcomes/rows", b"whole")
+    mirror.pull("outcomes")
+    (root / "outcomes" / "rows").write_text(left)
+    mirror.pull("outcomes")
+    assert (root / "outcomes" / "rows").read_text() == "whole"
+
+
 def test_a_plain_folder_has_no_mirror_and_is_left_alone(tmp_path: Path) -> None:
     assert opened(tmp_path) == opened(str(tmp_path)) == tmp_path
     assert mirror_of(tmp_path) is None

@@ -289,6 +289,28 @@ def test_a_lease_is_renewed_while_it_is_held(
         assert objects_of(one).read(lease_of(KEY)) not in (first, None)
 
 
+def test_a_lease_is_renewed_once_a_full_disk_has_room_again(
+    remote: Callable[[], RemoteStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RENEWED_EVERY", 0.01)
+    one, failures, write = remote(), [OSError(28, "No space left on device")] * 3, Objects.write
+
+    def full(self: Objects, name: str, content: bytes) -> None:
+        if failures:
+            raise failures.pop()
+        write(self, name, content)
+
+    with one.claim(KEY):
+        monkeypatch.setattr(Objects, "write", full)
+        first = objects_of(one).read(lease_of(KEY))
+        for _ in range(500):
+            if objects_of(one).read(lease_of(KEY)) != first:
+                break
+            threading.Event().wait(0.01)
+        assert not failures
+        assert objects_of(one).read(lease_of(KEY)) not in (first, None)
+
+
 def test_a_lease_that_was_taken_over_is_not_given_back(remote: Callable[[], RemoteStore]) -> None:
     one, other = remote(), json.dumps({"owner": "other", "renewed": 9e12}).encode()
     with one.claim(KEY):

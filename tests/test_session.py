@@ -10,7 +10,7 @@ import pocket
 import pytest
 
 from harness.data.datasets import load_dataset
-from harness.errors import HarnessError
+from harness.errors import ConfigError, HarnessError, Problem
 from harness.execution import endpoints
 from harness.execution.executors import InlineExecutor
 from harness.execution.session import Session
@@ -73,6 +73,27 @@ def test_an_endpoint_is_checked_once_before_any_work(asking: tuple[Session, list
         assert not session.check(session.measurements(plan, pocket.dataset()))
     assert checked == ["labeler"]
     assert session.executor.asked == []  # type: ignore[attr-defined]
+
+
+def test_an_interrupt_says_more_than_an_address_that_is_away(
+    asking: tuple[Session, list[str]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session, _ = asking
+    plan = build_plan(session.suite, pocket.dataset())
+
+    def away(folder: Path) -> None:
+        raise ConfigError(Problem("s3://bucket", "does not answer", "try again"))
+
+    def interrupt(*given: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.execution.session.shared_answers.exchange", away)
+    with pytest.raises(ConfigError, match="does not answer"):
+        session.share()
+    monkeypatch.setattr("harness.execution.session.carry_out", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        session.make(plan)
+    assert "answers of LLMs were not exchanged with other machines: s3://bucket: does not answer" in caplog.text
 
 
 def test_a_setting_that_a_server_refuses_asks_for_another_plan(

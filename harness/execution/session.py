@@ -7,6 +7,8 @@ plugged in here.
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict
@@ -43,6 +45,8 @@ from harness.suite.uses import reading_of
 from harness.values.findings import RolePayment
 from harness.values.measures import Measure
 from harness.values.records import Score
+
+log = logging.getLogger(__name__)
 
 STORE = Path(".harness")
 """The default root: the store, LLM responses, outcomes and diagnoses lie below it."""
@@ -219,9 +223,19 @@ class Session:
         return Executed(rows, execution, scores)
 
     def share(self) -> None:
-        """Exchange LLM answers with other machines, if the root is at an address and an endpoint is configured."""
-        if self.services.served or any(not llm.in_process for llm in self.services.roles.values()):
+        """Exchange LLM answers with other machines, if the root is at an address and an endpoint is configured.
+
+        Raises HarnessError if that fails, unless another error is on its way, which says more.
+        """
+        if not self.services.served and all(llm.in_process for llm in self.services.roles.values()):
+            return
+        error = sys.exception()
+        try:
             shared_answers.exchange(self.services.folder)
+        except HarnessError as failed:
+            if error is None:
+                raise
+            log.warning("answers of LLMs were not exchanged with other machines: %s", failed)
 
     def latencies(self, plan: Plan) -> Latencies:
         """The probes of a plan."""

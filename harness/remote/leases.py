@@ -67,7 +67,7 @@ class Leases:
         try:
             if self._is_own(name):
                 self._objects.delete(name)
-        except HarnessError as error:
+        except (HarnessError, OSError) as error:
             log.debug("lease %s is left to expire: %s", name, error)
 
     def _content(self) -> bytes:
@@ -107,7 +107,7 @@ class Leases:
                 try:
                     if self._is_own(name) and name in self._held:
                         self._objects.write(name, self._content())
-                except HarnessError as error:
+                except (HarnessError, OSError) as error:
                     log.debug("lease %s was not renewed: %s", name, error)
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from harness.files import write_atomically
+from harness.files import sync, write_atomically
 from harness.remembered import cache_folder
 from harness.remote.objects import Objects, is_address
 
@@ -43,7 +43,7 @@ class Mirror:
         news = [
             name
             for name, found in listed.items()
-            if wanted(name) and (known.get(name) != found.version or not (self.folder / name).is_file())
+            if wanted(name) and (known.get(name) != found.version or not _holds(self.folder / name, found.size))
         ]
         with ThreadPoolExecutor(AT_ONCE) as threads:
             arrived = [name for name, came in zip(news, threads.map(self._download, news), strict=True) if came]
@@ -74,6 +74,7 @@ class Mirror:
         try:
             if not self.objects.download(name, aside):
                 return False
+            sync(aside)
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
@@ -85,6 +86,13 @@ class Mirror:
         except (OSError, ValueError, RecursionError):
             return {}
         return known if isinstance(known, dict) else {}
+
+
+def _holds(path: Path, size: int) -> bool:
+    """Whether a file is there, and as long as its object; a power cut may leave it empty, a full disk short."""
+    with suppress(OSError):
+        return path.is_file() and path.stat().st_size == size
+    return False
 
 
 def opened(place: str | Path) -> Path:

@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from harness.provenance import now
@@ -66,7 +67,9 @@ def publish(folder: Path) -> None:
     for path in sorted(path for path in folder.iterdir() if path.is_file() and path.name != VERSION):
         mirror.objects.upload(path, f"{name}/{version}/{path.name}")
     mirror.objects.write(f"{name}/{LATEST}", json.dumps({"folder": version}).encode())
-    (folder / VERSION).write_text(version, encoding="ascii")
+    # They count now; without this note, they are fetched once more.
+    with suppress(OSError):
+        (folder / VERSION).write_text(version, encoding="ascii")
 
 
 def holds_nothing(folder: Path) -> bool:

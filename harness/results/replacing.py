@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.files import sync, sync_tree
+
 try:
     import fcntl
 except ImportError:  # not on this system
@@ -57,7 +59,8 @@ def settle(folder: Path) -> None:
 
 
 def swap(folder: Path, new: Path) -> None:
-    """Replace a folder by a new one; after an OSError the old one is unchanged."""
+    """Replace a folder by a new one, flushed to the disk; after an OSError the old one is unchanged."""
+    sync_tree(new)
     replaced = _replaced(folder)
     shutil.rmtree(replaced, ignore_errors=True)
     if folder.exists():
@@ -67,6 +70,8 @@ def swap(folder: Path, new: Path) -> None:
     except OSError:
         settle(folder)
         raise
+    # The old content goes once the new one outlives a power cut.
+    sync(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
