@@ -23,21 +23,19 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 import shutil
-import socket
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
+from harness import claims
 from harness.errors import ConfigError, Problem
 from harness.files import make_folder, sync, sync_tree, write_atomically
 from harness.hashing import digest_of
+from harness.locks import NoLock, lock_of
 from harness.manifests import (
     MANIFEST,
     Entry,
@@ -54,9 +52,6 @@ from harness.quarantine import put_away
 
 VERSION_FILE, VERSION = "store.json", 2
 """A store without that file is of version 1, which differs in nothing that is read: it is taken over."""
-SILENCE = 3600.0
-PARTS = ".parts"
-"""A folder in the folder of a claim for finished parts of the work: it outlives the process, and is not committed."""
 log = logging.getLogger(__name__)
 
 
@@ -72,7 +67,7 @@ class Store(Protocol):
     def claim(self, key: str) -> AbstractContextManager[Path]:
         """Hold the key's lock; give an empty folder to write into, which is deleted if it is not committed.
 
-        What an earlier claim of the key left in its folder `PARTS`, as it failed or was killed, is there again.
+        What an earlier claim of the key left in its folder `claims.PARTS`, as it failed or was killed, is there again.
         """
 
     def try_claim(self, key: str) -> AbstractContextManager[Path | None]:
@@ -165,16 +160,14 @@ class FolderStore:
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
         with self.lock(key):
-            leftovers = [path for path in self.aside().glob(f"{key}.*") if _is_abandoned(path)]
-            aside = Path(tempfile.mkdtemp(prefix=f"{key}.{socket.gethostname()}.{os.getpid()}.", dir=self.aside()))
+            leftovers = [path for path in self.aside().glob(f"{key}.*") if claims.is_abandoned(path)]
+            aside = claims.new_folder(self.aside(), key)
             for leftover in leftovers:
-                if (leftover / PARTS).is_dir() and not (aside / PARTS).exists():
-                    (leftover / PARTS).rename(aside / PARTS)
-                shutil.rmtree(leftover, ignore_errors=True)
+                claims.take_over(leftover, aside)
             try:
                 yield aside
             finally:
-                _keep_parts_only(aside)
+                claims.keep_parts_only(aside)
 
     @contextmanager
     def try_claim(self, key: str) -> Iterator[Path | None]:
@@ -194,7 +187,7 @@ class FolderStore:
         place = self.place(key)
         if place.is_dir():
             return place
-        shutil.rmtree(folder / PARTS, ignore_errors=True)
+        shutil.rmtree(folder / claims.PARTS, ignore_errors=True)
         manifest = manifest_of(key, now(), folder, facts)
         (folder / MANIFEST).write_text(as_text(manifest), encoding="utf-8")
         folder.chmod(0o755)
@@ -238,50 +231,15 @@ class FolderStore:
             except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
                 continue
 
-    def lock(self, key: str) -> BaseFileLock:
+    def lock(self, key: str) -> BaseFileLock | NoLock:
         """Return the key's lock. Its holder may take it again, so `get` may be called inside of `claim`."""
-        folder = self.root / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{key}.lock", is_singleton=True)
+        return lock_of(self.root / "locks" / f"{key}.lock")
 
     def aside(self) -> Path:
         """Return the folder in which artifacts are written before they are committed; it is made."""
         folder = self.root / "aside"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-
-def _is_abandoned(aside: Path) -> bool:
-    """Whether nobody writes into a folder of a claim any more: its process is gone, or it is this one and has failed.
-
-    One that holds no lock may still write, where locks do not work. One of another machine is taken to be gone once
-    nothing was written for an hour.
-    """
-    host, process = aside.name.split(".", 1)[1].rsplit(".", 2)[0:2] if aside.name.count(".") >= 3 else ("", "")
-    if not process.isdecimal():
-        # Of an earlier version.
-        return True
-    if host != socket.gethostname():
-        return all(time.time() - path.stat().st_mtime > SILENCE for path in [aside, *aside.rglob("*")])
-    if int(process) == os.getpid():
-        return [path.name for path in aside.iterdir()] == [PARTS]
-    try:
-        os.kill(int(process), 0)
-    except OSError as error:
-        return isinstance(error, ProcessLookupError)
-    return False
-
-
-def _keep_parts_only(aside: Path) -> None:
-    """Delete a folder that was not committed, but for finished parts of its work."""
-    if not (aside / PARTS).is_dir():
-        shutil.rmtree(aside, ignore_errors=True)
-        return
-    for path in aside.iterdir():
-        if path.is_dir() and path.name != PARTS:
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.is_file():
-            path.unlink(missing_ok=True)
 
 
 def check_version(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 from test_stored_vectors import PRECISIONS, index_of, random_units
 
+from harness.claims import PARTS, _boot
 from harness.models import search
 from harness.models.search import DenseIndex
 from harness.models.token_batches import Truncations
 from harness.stages.shared import encoded_parts
 from harness.stages.shared.encoded_parts import EncodedParts
-from harness.store import PARTS, FolderStore
+from harness.store import FolderStore
 from harness.values.records import Document, Progress
 
 DOCUMENTS = [Document(f"d{number}", "", f"text {number}") for number in range(10)]
@@ -75,10 +77,16 @@ def test_a_claim_after_a_crash_has_the_finished_parts(tmp_path: Path) -> None:
     assert (DenseIndex(place).vectors == np.stack(list(VECTORS.values()))).all()
 
 
-def test_parts_of_a_process_that_was_killed_are_found(tmp_path: Path) -> None:
-    """A process that is killed leaves its folder as it is; nobody has cleaned it."""
+@pytest.mark.parametrize(
+    "name", [f"{_boot()}.{2**31 - 1}-5.abc", f"{_boot()}.{os.getpid()}-5.abc"], ids=["gone", "number given again"]
+)
+def test_parts_of_a_process_that_was_killed_are_found(name: str, tmp_path: Path) -> None:
+    """A process that is killed leaves its folder as it is; nobody has cleaned it.
+
+    It may have been in a container of another host name, and its number may be that of another process now.
+    """
     store = FolderStore(tmp_path)
-    left = tmp_path / "aside" / "key.abc"
+    left = tmp_path / "aside" / f"key.elsewhere.{name}"
     EncodedParts(left / PARTS).encode(DOCUMENTS[:4], 10, encoder([]), lambda done, total: None)
     with store.claim("key") as out:
         parts = EncodedParts(out / PARTS)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.claims import PARTS
 from harness.llm import services
 from harness.models.search import IDS_FILE, Bm25Index, DenseIndex
 from harness.models.sparse_encoder import encode_sparse
@@ -27,7 +28,6 @@ from harness.stages.shared.common import (
     token_encoder,
 )
 from harness.stages.shared.encoded_parts import PART, EncodedParts
-from harness.store import PARTS
 from harness.suite.fields import Spec
 from harness.suite.pipeline import Served
 from harness.suite.served_models import EncoderEndpoint
