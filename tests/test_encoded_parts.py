@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,8 @@ def test_a_claim_after_a_crash_has_the_finished_parts(tmp_path: Path) -> None:
         parts.encode(DOCUMENTS, 10, encoder(asked), lambda done, total: None)
         assert parts.reused == 2
         assert parts.cut == 3, "what earlier parts cut is remembered"
+        notes = [json.loads((out / PARTS / f"{number:06}.json").read_text()) for number in range(2)]
+        assert parts.before == sum(note["seconds"] for note in notes) > 0
         DenseIndex.save_parts(out, parts.doc_ids, parts.arrays)
         place = store.commit("key", out, {})
     assert asked == list(VECTORS)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -66,6 +67,21 @@ class Interrupted(Pauses):
 
     def _watch(self) -> None:
         self.seconds = 0.1
+
+
+def test_the_cost_of_a_call_counts_what_earlier_attempts_left_in_its_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, load = executors.perform(request("copy", tmp_path), silent), executors.load
+
+    def resumed(reference: str) -> Any:
+        found = load(reference)
+        if reference != request("copy", tmp_path).function:
+            return found
+        return lambda *given: found(*given)._replace(before=100.0)
+
+    monkeypatch.setattr(executors, "load", resumed)
+    assert plain.seconds < 50 < 100 <= executors.perform(request("copy", tmp_path), silent).seconds
 
 
 def test_the_cost_of_a_call_leaves_it_out_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

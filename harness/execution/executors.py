@@ -188,7 +188,7 @@ def perform(request: Request, progress: Progress) -> Cost:
     seconds = time.perf_counter() - started
     if pauses.seconds:
         usage = usage._replace(notes={**usage.notes, "seconds in which the process was stopped": round(pauses.seconds)})
-    return Cost(seconds - pauses.seconds, _peak_mb(), usage)
+    return Cost(seconds - pauses.seconds + usage.before, _peak_mb(), usage)
 
 
 def load(reference: str) -> Any:

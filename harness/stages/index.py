@@ -101,8 +101,8 @@ def _index_dense(spec: IndexSpec, inputs: Inputs, out: Path, progress: Progress)
         DenseIndex.save_parts(out, parts.doc_ids, parts.arrays, precision)
         cut = parts.cut
     if served is not None:
-        return remote.usage(total, served, {"passages": total, SIZE: size_of(out)})
-    return Usage(units=total, notes={**_counted(total, cut, model), SIZE: size_of(out)})
+        return remote.usage(total, served, {"passages": total, SIZE: size_of(out)})._replace(before=parts.before)
+    return Usage(units=total, notes={**_counted(total, cut, model), SIZE: size_of(out)}, before=parts.before)
 
 
 def _counted(passages: int, cut: int, model: Any) -> dict[str, Any]:

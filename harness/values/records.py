@@ -142,7 +142,8 @@ class Usage(NamedTuple):
     """What a stage call used, counted by the stage itself. `units` is its own measure of work (texts, steps).
 
     `dollars` is the price of requests to an endpoint; machine time is priced elsewhere. `failed` counts what is missing
-    from the artifact and may succeed if it is requested again.
+    from the artifact and may succeed if it is requested again. `before` counts the seconds that earlier attempts have
+    spent on work which is in the artifact.
     """
 
     units: int = 0
@@ -152,6 +153,7 @@ class Usage(NamedTuple):
     notes: Mapping[str, Any] = {}
     dollars: float = 0.0
     failed: int = 0
+    before: float = 0.0
 
 
 class CallFacts(NamedTuple):
@@ -178,7 +180,7 @@ class CallFacts(NamedTuple):
         """The facts as one flat object of JSON values: with the fields of `usage`, its dollars as `llm_dollars`."""
         facts = {**self._asdict(), **self.usage._asdict(), "llm_dollars": self.usage.dollars}
         facts |= {"notes": dict(self.usage.notes), "speed": list(self.speed)}
-        without = {"usage", "dollars"} | {name for name in ("speed", "role", "call") if not facts[name]}
+        without = {"usage", "dollars"} | {name for name in ("speed", "role", "call", "before") if not facts[name]}
         without |= {"share"} if self.share == 1.0 else set()
         return {name: value for name, value in facts.items() if name not in without}
 

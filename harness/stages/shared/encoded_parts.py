@@ -7,6 +7,7 @@ key is given again: equal keys have equal inputs.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -29,12 +30,16 @@ PART = 4096
 
 
 class EncodedParts:
-    """The parts in a folder. `doc_ids` are those of all of them, `cut` counts texts longer than the encoder reads."""
+    """The parts in a folder. `doc_ids` are those of all of them, `cut` counts texts longer than the encoder reads.
+
+    `reused` counts parts that were there already, and `before` the seconds that these took when they were encoded.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.doc_ids: list[str] = []
         self.cut = self.reused = 0
+        self.before = 0.0
 
     def encode(self, documents: Iterable[Document], total: int, encode: Encode, progress: Progress) -> None:
         """Encode documents, `PART` at a time; parts that are there already, and intact, are not encoded again."""
@@ -43,15 +48,16 @@ class EncodedParts:
         for number, batch in enumerate(iter(lambda: list(islice(waiting, PART)), [])):
             start = len(self.doc_ids)
             self.doc_ids += [document.doc_id for document in batch]
-            known = self._known(number)
+            known, begun = self._known(number), time.perf_counter()
             if known is None:
                 truncations = Truncations()
                 vectors = encode(
                     [document.content for document in batch], _further(progress, start, total), truncations
                 )
-                known = self._write(number, vectors, truncations.count)
+                known = self._write(number, vectors, truncations.count, begun)
             else:
                 self.reused += 1
+                self.before += known.get("seconds", 0.0)
                 progress(len(self.doc_ids), total)
             self.cut += known["cut"]
 
@@ -76,11 +82,12 @@ class EncodedParts:
         except (OSError, ValueError, RecursionError, KeyError):
             return None
 
-    def _write(self, number: int, vectors: Floats, cut: int) -> dict[str, Any]:
+    def _write(self, number: int, vectors: Floats, cut: int, begun: float) -> dict[str, Any]:
         import numpy as np
 
         np.save(self._file(number), vectors)
-        note = {"digest": digest_file(self._file(number)), "cut": cut}
+        digest = digest_file(self._file(number))
+        note = {"digest": digest, "cut": cut, "seconds": time.perf_counter() - begun}
         # Written last: a part without its note is not finished.
         write_atomically(self._note(number), json.dumps(note))
         return note
