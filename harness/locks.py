@@ -49,13 +49,17 @@ def lock_of(path: Path) -> BaseFileLock | NoLock:
     On a file system without locks it is one that is always free, and a warning says so once.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path, is_singleton=True) if _works(path.parent) else NoLock()
+    return NoLock() if refusal(path.parent) else FileLock(path, is_singleton=True)
 
 
 @cache
-def _works(folder: Path) -> bool:
+def refusal(folder: Path) -> str:
+    """Return why there are no locks in a folder, and warn of it; empty if there are.
+
+    Raises OSError for another fault.
+    """
     if fcntl is None:
-        return True
+        return ""
     probed = folder / f".probe-{os.getpid()}"
     try:
         handle = os.open(probed, os.O_RDWR | os.O_CREAT, 0o600)
@@ -66,10 +70,9 @@ def _works(folder: Path) -> bool:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-        why = os.strerror(error.errno or 0)
-        log.warning("%s: no locks on this file system (%s); runs at once may do the same work twice", folder, why)
-        return False
+        log.warning("%s: no locks on this file system (%s); runs at once may do the same work twice", folder, error)
+        return str(error)
     finally:
         with suppress(OSError):
             probed.unlink()
-    return True
+    return ""

@@ -25,7 +25,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,6 +52,7 @@ from harness.quarantine import put_away
 
 VERSION_FILE, VERSION = "store.json", 2
 """A store without that file is of version 1, which differs in nothing that is read: it is taken over."""
+VERSION_NOTE = json.dumps({"version": VERSION})
 log = logging.getLogger(__name__)
 
 
@@ -105,7 +106,10 @@ class FolderStore:
         """Raises ConfigError if a newer version of the harness has written the store."""
         self.root = root
         self._intact: set[str] = set()
-        check_version(root)
+        noted = b""
+        with suppress(OSError):
+            noted = (root / VERSION_FILE).read_bytes()
+        check_version(noted, str(root))
 
     def __reduce__(self) -> tuple[type[FolderStore], tuple[Path]]:
         """Another process has checked nothing yet, and may work in another folder."""
@@ -242,18 +246,21 @@ class FolderStore:
         return folder
 
 
-def check_version(root: Path) -> None:
-    """Raise ConfigError if a newer version of the harness has written a store, so that this one could misread it."""
+def check_version(noted: str | bytes, store: str) -> None:
+    """Raise ConfigError if a newer version of the harness has written a store, so that this one could misread it.
+
+    `noted` is the content of the store's `VERSION_FILE`, or empty.
+    """
     try:
-        version = json.loads((root / VERSION_FILE).read_text(encoding="utf-8"))["version"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        version = json.loads(noted)["version"]
+    except (ValueError, RecursionError, KeyError, TypeError):
         return
     if not isinstance(version, int) or version > VERSION:
         what = f"a store of version {version}, and this harness knows versions up to {VERSION}"
-        raise ConfigError(Problem(str(root), what, "update the harness, or name another --store"))
+        raise ConfigError(Problem(store, what, "update the harness, or name another --store"))
 
 
 def write_version(root: Path) -> None:
     """Note the version in a store."""
     if not (root / VERSION_FILE).exists():
-        write_atomically(root / VERSION_FILE, json.dumps({"version": VERSION}))
+        write_atomically(root / VERSION_FILE, VERSION_NOTE)

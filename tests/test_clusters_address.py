@@ -20,7 +20,7 @@ from stage_inputs import silent
 from test_jobs import command, outcome_of
 from toy_stages import request
 
-from harness import provenance
+from harness import locks, provenance
 from harness.errors import ConfigError
 from harness.execution import executors, worker
 from harness.execution.environments import Environment
@@ -212,11 +212,13 @@ def test_a_worker_whose_home_folder_has_no_locks_is_told_what_to_set(
     for store in (address, str(tmp_path)):
         Notes(store).folder.mkdir(exist_ok=True)
         Notes(store).write("seen", b"")
+        locks.refusal.cache_clear()
         with monkeypatch.context() as patch:
-            patch.setattr("harness.store.FileLock.acquire", none)
+            patch.setattr("fcntl.flock" if isinstance(error, OSError) else "harness.locks.FileLock.acquire", none)
             met = worker.meet("seen", place(tmp_path, store))
         assert f"{met.host} cannot lock and write files in {tmp_path}" in met.failure
         assert "; name a folder with file locks" in met.failure
+    locks.refusal.cache_clear()
     assert child.asked == []
 
 

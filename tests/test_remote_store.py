@@ -22,10 +22,10 @@ from harness.errors import ConfigError
 from harness.manifests import MANIFEST
 from harness.remote import leases, objects, store
 from harness.remote.bounded_cache import BOUND_VARIABLE, bound
-from harness.remote.makings import ABANDONED, Makings, lease_of
+from harness.remote.makings import ABANDONED, VERSIONED, Makings, lease_of
 from harness.remote.objects import Objects
 from harness.remote.store import RemoteStore
-from harness.store import FolderStore, Store
+from harness.store import VERSION, FolderStore, Store
 
 KEY = "ab" + "0" * 30
 OTHER = "cd" + "0" * 30
@@ -177,7 +177,7 @@ def objects_of(driver: RemoteStore) -> Objects:
 
 
 def names(driver: RemoteStore) -> list[str]:
-    return sorted(objects_of(driver).list(""))
+    return sorted({*objects_of(driver).list("")} - {VERSIONED})
 
 
 def test_the_manifest_names_one_making_and_nothing_else_is_left(remote: Callable[[], RemoteStore]) -> None:
@@ -188,6 +188,26 @@ def test_the_manifest_names_one_making_and_nothing_else_is_left(remote: Callable
     assert there == sorted(
         [f"store/ab/{KEY}/{MANIFEST}", *(f"store/ab/{KEY}/{manifest['making']}/{name}" for name in manifest["files"])]
     )
+
+
+def test_a_store_of_a_newer_harness_is_refused_and_left_alone(remote: Callable[[], RemoteStore]) -> None:
+    one = remote()
+    put(one)
+    noted, manifest = objects_of(one).read(VERSIONED), f"store/ab/{KEY}/{MANIFEST}"
+    assert json.loads(noted or b"") == {"version": VERSION}
+    # One that an earlier version has written has none.
+    objects_of(one).delete(VERSIONED)
+    assert remote().get(KEY) is not None
+    objects_of(one).write(VERSIONED, json.dumps({"version": VERSION + 1}).encode())
+    objects_of(one).write(manifest, b'{"of": "the future"}')
+    for work in (RemoteStore.get, RemoteStore.has):
+        with pytest.raises(ConfigError, match="update the harness"):
+            work(remote(), KEY)
+    with pytest.raises(ConfigError, match="update the harness"):
+        list(remote().entries())
+    with pytest.raises(ConfigError, match="update the harness"):
+        put(remote(), OTHER)
+    assert objects_of(one).read(manifest) == b'{"of": "the future"}'
 
 
 def test_a_lost_race_takes_the_other_making_and_leaves_no_files(remote: Callable[[], RemoteStore]) -> None:
@@ -642,5 +662,5 @@ def test_manifests_are_read_once(remote: Callable[[], RemoteStore], monkeypatch:
         assert two.has(KEY)
         assert two.facts(KEY) == FACTS
         assert [entry.facts for entry in two.entries()] == [FACTS]
-    assert len(read) == 1
+    assert read == [VERSIONED, f"store/ab/{KEY}/{MANIFEST}"]
     assert isinstance(two._makings, Makings)

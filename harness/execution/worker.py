@@ -27,6 +27,7 @@ from harness.execution.child_processes import ALL, LITTLE, ChildExecutor
 from harness.execution.environments import DEFAULTS, Environment
 from harness.execution.executors import Cost, Request, request_for, run
 from harness.execution.notes import Notes
+from harness.locks import refusal
 from harness.models.loaders import model_digest
 from harness.planning.graph import PlannedCall
 from harness.planning.ledger import facts_of
@@ -98,11 +99,15 @@ def meet(note: str, place: Place, attempt: int = 1) -> Result:
             host, where = socket.gethostname(), "address" if is_address(place.store) else "folder"
             if Notes(place.store).read(note) is None:
                 raise StageFailed(f"{host} does not see {place.store}, the {where} of the store; {SHARE}")
+            folder = cache_folder() if is_address(place.store) else Path(place.store)
             try:
+                folder.mkdir(parents=True, exist_ok=True)
+                # Machines at once are the rule here, so what one process does without is required.
+                if why := refusal(folder):
+                    raise OSError(why)
                 with store.try_claim(CLAIMED):
                     pass
             except (OSError, NotImplementedError) as error:
-                folder = cache_folder() if is_address(place.store) else place.store
                 hint = "name a folder with file locks" + (" in its XDG_CACHE_HOME" if is_address(place.store) else "")
                 raise StageFailed(f"{host} cannot lock and write files in {folder} ({error}); {hint}") from error
         here = _machine(environment, place)

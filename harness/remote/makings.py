@@ -23,8 +23,10 @@ from harness.hashing import digest_file, digest_of
 from harness.manifests import MANIFEST, as_text, contents, is_sealed, seal_of
 from harness.provenance import now
 from harness.remote.objects import Objects
+from harness.store import VERSION_FILE, VERSION_NOTE, check_version
 
 FOLDER = "store"
+VERSIONED = f"{FOLDER}/{VERSION_FILE}"
 DAMAGED = "damaged-"
 AT_ONCE = 8
 ABANDONED = 86_400.0
@@ -58,9 +60,14 @@ class Makings:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._known: dict[str, Making] = {}
+        self._version: bytes | None = None
 
     def find(self, key: str) -> Making | None:
-        """Return the making that counts; None if there is none, or if its manifest was damaged."""
+        """Return the making that counts; None if there is none, or if its manifest was damaged.
+
+        Raises ConfigError if a newer version of the harness has written the store.
+        """
+        self._check()
         if key not in self._known:
             making = self._read(key)
             if making is None:
@@ -73,7 +80,8 @@ class Makings:
         self._known.pop(key, None)
 
     def all(self) -> dict[str, Making | None]:
-        """Return every making by key; None for one whose manifest cannot be read."""
+        """Return every making by key; None for one whose manifest cannot be read. Raises ConfigError as `find` does."""
+        self._check()
         names = [name.split("/") for name in self._objects.list(FOLDER) if name.endswith(f"/{MANIFEST}")]
         keys = sorted(parts[2] for parts in names if len(parts) == 4)
         unread = [key for key in keys if key not in self._known]
@@ -112,6 +120,9 @@ class Makings:
 
         If something fails, what was uploaded is left: a request without a reply may have created the manifest.
         """
+        if not self._check():
+            self._objects.create(VERSIONED, VERSION_NOTE.encode())
+            self._version = None
         making = Making(uuid.uuid4().hex, contents(place), json.loads(json.dumps(dict(facts))), now())
         self._upload(key, making, place)
         value = {"key": key, "created": making.created, "files": making.files, "facts": making.facts}
@@ -132,6 +143,14 @@ class Makings:
         if making is not None and (known is None or known.name == making.name):
             self._objects.delete(_manifest(key))
             self._objects.delete_below(f"{_place(key)}/{making.name}")
+
+    def _check(self) -> bytes:
+        """Return the note of the store's version, empty if there is none. Raises ConfigError for a newer one."""
+        if self._version is None:
+            noted = self._objects.read(VERSIONED) or b""
+            check_version(noted, self._objects.address)
+            self._version = noted
+        return self._version
 
     def _read(self, key: str) -> Making | None:
         content = self._objects.read(_manifest(key))
