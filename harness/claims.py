@@ -35,19 +35,21 @@ def take_over(leftover: Path, folder: Path) -> None:
     shutil.rmtree(leftover, ignore_errors=True)
 
 
-def is_abandoned(folder: Path) -> bool:
+def is_abandoned(folder: Path, locked: bool) -> bool:
     """Whether nobody writes into a folder any more: its process is gone, or it is this one and has failed.
 
-    To be asked by whoever holds the lock of its key. Where locks do not work, its process may still write, so it must
-    be gone as well. Of another machine, and of an earlier version, nobody knows: an hour of silence decides.
+    `locked`: whether this process holds the lock of its key. Where there are no locks, its process may still write, and
+    one in another container is not seen. Of that, of another machine, and of an earlier version, nobody knows: an hour
+    of silence decides.
     """
     named = NAMED.fullmatch(folder.name)
-    if named is not None and named["boot"] == _boot():
+    own_host = named is not None and named["host"] == socket.gethostname()
+    if named is not None and named["boot"] == _boot() and (locked or own_host):
         process = int(named["process"])
         if _started(process) != int(named["start"]):
             return True
         return process == os.getpid() and [path.name for path in folder.iterdir()] == [PARTS]
-    if named is not None and named["host"] == socket.gethostname():
+    if named is not None and named["boot"] != _boot() and own_host:
         # The machine was started again since.
         return True
     return all(time.time() - path.stat().st_mtime > SILENCE for path in [folder, *folder.rglob("*")])

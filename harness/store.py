@@ -163,8 +163,9 @@ class FolderStore:
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Path]:
-        with self.lock(key):
-            leftovers = [path for path in self.aside().glob(f"{key}.*") if claims.is_abandoned(path)]
+        with self.lock(key) as lock:
+            locked = not isinstance(lock, NoLock)
+            leftovers = [path for path in self.aside().glob(f"{key}.*") if claims.is_abandoned(path, locked)]
             aside = claims.new_folder(self.aside(), key)
             for leftover in leftovers:
                 claims.take_over(leftover, aside)
