@@ -34,8 +34,10 @@ def problems_of(details: Sequence[ErrorDetails], file: SuiteFile) -> list[Proble
     meant = {(detail["loc"][:-1], problem.hint) for detail, problem in told if detail["type"] == "extra_forbidden"}
 
     def misspelt(detail: ErrorDetails) -> bool:
-        section, key = detail["loc"][:-1], detail["loc"][-1]
-        return detail["type"] == "missing" and (section, f"did you mean {key!r}?") in meant
+        if detail["type"] != "missing":
+            return False
+        *section, key = detail["loc"]
+        return (tuple(section), f"did you mean {key!r}?") in meant
 
     return [problem for detail, problem in told if not misspelt(detail)]
 
