@@ -309,6 +309,8 @@ def test_an_endpoint_is_timed_by_what_it_was_asked_only(store: FolderStore) -> N
     assert rates(store).of(one, plan.calls) == (load_stage("synthesize").first_guess(one.spec), False)
     timed(store, plan, "synthesize", 20, 12.0, llm_calls=10)
     assert rates(store).of(one, plan.calls) == (pytest.approx(2.0), True)
+    timed(store, plan, "synthesize", 200, 12.0, llm_calls=10, known=0.9)  # a second attempt
+    assert rates(store).of(one, plan.calls) == (pytest.approx(2.0), True)
 
 
 def test_a_candidate_that_cannot_be_planned_leaves_the_others_their_quotes(store: FolderStore) -> None:

@@ -9,19 +9,23 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import llm_server
 import pytest
 from endpoint_chat import PACE, Grade, chat_of, echo, silently, texts
+from hypothesis import given
+from hypothesis import strategies as st
 from llm_server import Served, Server
 from pydantic import BaseModel
 
 from harness.errors import HarnessError, LlmStopped
-from harness.llm import Ask, Message, Reply
+from harness.llm import Ask, Message, Reply, Spent
 from harness.llm.endpoint import EndpointChat
-from harness.llm.responses import FILE, PaidRequest, RequestCost, Responses, RoleSpent, StoredAnswer, spent_by_role
+from harness.llm.protocol import RequestCost
+from harness.llm.responses import FILE, PaidRequest, Responses, RoleSpent, StoredAnswer, spent_by_role
 from harness.llm.services import Services
 from harness.suite.roles import Llm
 
@@ -41,7 +45,36 @@ def test_what_was_answered_is_not_asked_again(server: Server, tmp_path: Path) ->
     assert [reply.text for reply in second] == [reply.text for reply in first]
     assert {(one.requests, one.prompt_tokens, one.new_tokens, one.dollars) for one in second} == {(0, 0, 0, 0.0)}
     assert (later.spent.asked, later.spent.known, later.spent.requests) == (3, 3, 0)
-    assert asyncio.run(later.ask(asks[0])) == second[0]
+    assert asyncio.run(later.ask(asks[0]))[:-1] == second[0][:-1]
+
+
+def test_what_is_asked_in_two_attempts_costs_what_it_costs_in_one(server: Server, tmp_path: Path) -> None:
+    asks = texts("a", "b", "c", "a")
+    prices = {"price_in": 2.0, "price_out": 8.0}
+    whole = chat_of(server, tmp_path / "whole", **prices)
+    whole.ask_all(asks, silently)
+    assert whole.spent.cost_of_answers.dollars > 0
+    assert whole.spent.known_cost == RequestCost()
+
+    chat_of(server, tmp_path, **prices).ask_all(asks[:2], silently)
+    rest = chat_of(server, tmp_path, **prices)
+    rest.ask_all(asks, silently)
+    assert rest.spent.requests == 1
+    assert rest.spent.cost_of_answers == whole.spent.cost_of_answers
+    # Asked once more, nothing is added: what the cache holds was counted, or paid, already.
+    rest.ask_all(asks, silently)
+    asyncio.run(rest.ask(asks[0]))
+    assert rest.spent.cost_of_answers == whole.spent.cost_of_answers
+    assert rest.spent.since(rest.spent) == Spent()
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 300))
+def test_the_shares_of_a_request_are_the_whole(prompt: int, new: int, count: int) -> None:
+    cost = RequestCost(prompt, new, 0.25)
+    shares = cost.divided(count)
+    assert len(shares) == count
+    assert reduce(RequestCost.plus, shares) == (prompt, new, pytest.approx(0.25), True)
+    assert max(share.prompt_tokens for share in shares) - min(share.prompt_tokens for share in shares) <= 1
 
 
 def test_the_key_is_made_of_all_that_can_change_an_answer_and_of_nothing_else(server: Server, tmp_path: Path) -> None:
@@ -265,5 +298,5 @@ def test_an_answer_and_its_spending_are_one_transaction(tmp_path: Path) -> None:
         kept.write("now", "judge", [paid], StoredAnswer("k", "text", RequestCost(1, 2, 3.0))).result()
         with pytest.raises(HarnessError):
             kept.write("now", "judge", [broken], StoredAnswer("l", "text", RequestCost(1, 2, 3.0))).result()
-        assert kept.find(["k", "l"]).result() == {"k": ("text", False)}
+        assert kept.find(["k", "l"]).result() == {"k": StoredAnswer("k", "text", RequestCost(1, 2, 3.0))}
         assert kept.by_role("now") == {"judge": RoleSpent(1, 1, 2, 3.0, 0)}

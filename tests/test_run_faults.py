@@ -237,6 +237,8 @@ def assert_accounted(ran: Ran) -> None:
     """What was asked is what was answered and what failed: in the ledger, and in the scores."""
     for row in ran.stages("answer"):
         assert row.notes["asked of the endpoint"] == row.notes["answers"] + row.notes["answers that failed"]
+        # Those that an earlier attempt has paid, too.
+        assert row.prompt_tokens >= 10 * row.notes["answers"]
     for row in ran.stages("synthesize"):
         assert row.notes["queries written"] + row.notes["queries that failed"] == 2 * row.notes["written about"]
     for row in ran.result.outcome.summaries:

@@ -93,6 +93,17 @@ def test_what_is_known_is_not_asked_again_and_equal_texts_are_asked_once(tmp_pat
         assert server.seen[-1].body["input"] == ["new"]
 
 
+def test_what_is_encoded_in_two_attempts_costs_what_it_costs_in_one(tmp_path: Path) -> None:
+    with Server(served_doubles.right) as server:
+        encoder(server, tmp_path).embed(TEXTS[:7], "document", silently)
+        client = encoder(server, tmp_path)
+        client.embed(TEXTS, "document", silently)
+        client.embed(TEXTS[:9], "document", silently)
+        tokens = served_doubles.tokens(TEXTS)
+        assert client.spent.prompt_tokens < tokens
+        assert client.spent.cost_of_answers == (tokens, 0, pytest.approx(tokens / 1e6), True)
+
+
 def test_what_another_process_has_paid_for_meanwhile_is_not_asked_again(tmp_path: Path) -> None:
     orders, found, known = [TEXTS, TEXTS[::-1]], dict[int, Any](), list[int]()
 

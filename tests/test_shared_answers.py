@@ -9,7 +9,8 @@ from pathlib import Path
 import drivers
 import pytest
 
-from harness.llm.responses import FILE, PaidRequest, RequestCost, Responses, StoredAnswer, spent_by_role
+from harness.llm.protocol import RequestCost
+from harness.llm.responses import FILE, PaidRequest, Responses, StoredAnswer, spent_by_role
 from harness.llm.shared_answers import exchange
 from harness.remote.mirror import opened
 from harness.remote.objects import Objects
@@ -31,7 +32,10 @@ class Machine:
 
     def knows(self, *keys: str) -> dict[str, tuple[str, bool]]:
         with closing(Responses(self.folder)) as responses:
-            return responses.find(keys).result()
+            found = responses.find(keys).result()
+        # Their costs come along.
+        assert {answer.cost for answer in found.values()} <= {COST}
+        return {key: (answer.text, answer.cut) for key, answer in found.items()}
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from harness.data.formats import load_jsonl, write_jsonl
 from harness.errors import LlmStopped
 from harness.hashing import digest_of
 from harness.llm import Ask, Message, Spent, prompt_templates
+from harness.llm.protocol import RequestCost
 from harness.models.fakes import FakeBiEncoder
 from harness.stages.answer import AnswerSpec
 from harness.stages.index import IndexSpec, index
@@ -206,6 +207,14 @@ def test_what_the_cache_knew_is_noted(tmp_path: Path, scripted: Scripted) -> Non
     _, usage = synthesis(tmp_path)
     assert usage.notes["of these known from the cache"] == usage.notes["asked of the endpoint"] == 8
     assert (usage.llm_calls, usage.prompt_tokens, usage.dollars) == (0, 0, 0.0)
+
+
+def test_answers_that_an_earlier_attempt_has_paid_are_part_of_the_cost(tmp_path: Path, scripted: Scripted) -> None:
+    chat = scripted(queries_of)
+    chat.spent = Spent(asked=2, known=2, known_cost=RequestCost(100, 20, 0.5))
+    _, usage = synthesis(tmp_path)
+    assert (usage.llm_calls, usage.prompt_tokens, usage.new_tokens, usage.dollars) == (0, 100, 20, 0.5)
+    assert usage.known == pytest.approx(1.0)
 
 
 def test_a_chat_that_stopped_stops_the_stage(tmp_path: Path, scripted: Scripted) -> None:

@@ -231,16 +231,10 @@ class ScoreCache:
 
     def _facts(self, label: str, before: Spent, seconds: float) -> dict[str, Any]:
         """Return the cost of judging as the fields of a ledger row."""
-        after = self._spent()
-        mended = after.mended - before.mended
-        usage = Usage(
-            units=after.asked - before.asked,
-            llm_calls=after.requests - before.requests,
-            prompt_tokens=after.prompt_tokens - before.prompt_tokens,
-            new_tokens=after.new_tokens - before.new_tokens,
-            notes={MENDED: mended} if mended else {},
-            dollars=after.dollars - before.dollars,
-        )
+        spent = self._spent().since(before)
+        cost, mended = spent.cost_of_answers, {MENDED: spent.mended} if spent.mended else {}
+        tokens = cost.prompt_tokens, cost.new_tokens
+        usage = Usage(spent.asked, spent.requests, *tokens, mended, cost.dollars, known=spent.known_share)
         return CallFacts("judge", label, seconds, "any", usage, role="judge").as_facts()
 
 

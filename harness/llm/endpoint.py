@@ -21,7 +21,7 @@ from harness.llm.checking import CheckedAnswer, check_answer
 from harness.llm.configuration import Services
 from harness.llm.dialects import Dialect
 from harness.llm.faults import Completion, Fault
-from harness.llm.protocol import Ask, Reply, Spent
+from harness.llm.protocol import Ask, Reply, RequestCost, Spent
 from harness.llm.requests import Question
 from harness.llm.responses import Responses, StoredAnswer
 from harness.llm.sender import Sender, Tally
@@ -52,6 +52,7 @@ class EndpointChat:
         self._sender = Sender(role, services, self._responses, policy)
         self._slots = asyncio.Semaphore(self._llm.max_concurrency)
         self._asking: dict[str, asyncio.Future[Reply | None]] = {}
+        self._known_costs: set[str] = set()
 
     def __repr__(self) -> str:
         return f"EndpointChat({self.role}, {self.name})"
@@ -93,7 +94,14 @@ class EndpointChat:
 
     async def _ask(self, ask: Ask) -> Reply:
         question = self._question(ask)
-        reply = await self._answered(question) if question is not None else Reply("", failure=HALF_PAIR)
+        if question is None:
+            return self._counted("", Reply("", failure=HALF_PAIR))
+        return self._counted(question.key, await self._answered(question))
+
+    def _counted(self, key: str, reply: Reply) -> Reply:
+        """Count a reply. What an answer from the cache cost counts once, and not if it was paid for here."""
+        reply = _again(reply) if key in self._known_costs and not reply.requests else reply
+        self._known_costs.add(key)
         self.spent = self.spent.plus(reply)
         return reply
 
@@ -106,10 +114,13 @@ class EndpointChat:
         """The reply that the cache has to a question; None if it has none, or one that does not fit its schema."""
         if (known := (await self._known([question.key])).get(question.key)) is None:
             return None
-        checked = self._checked(*known, question.schema)
-        return None if checked.wrong else checked.reply()
+        return self._read(known, question)
 
-    async def _known(self, keys: Sequence[str]) -> dict[str, tuple[str, bool]]:
+    def _read(self, known: StoredAnswer, question: Question) -> Reply | None:
+        checked = self._checked(known.text, known.cut, question.schema)
+        return None if checked.wrong else checked.reply()._replace(known_cost=known.cost)
+
+    async def _known(self, keys: Sequence[str]) -> dict[str, StoredAnswer]:
         return await asyncio.wrap_future(self._responses.find(keys))
 
     def _lacking(self, question: Question) -> str:
@@ -123,8 +134,7 @@ class EndpointChat:
 
         def settle(key: str, reply: Reply) -> None:
             for place in places.pop(key):
-                self.spent = self.spent.plus(reply)
-                give(place, reply)
+                give(place, self._counted(key, reply))
                 reply = _again(reply)
 
         for place, ask in enumerate(asks):
@@ -136,9 +146,8 @@ class EndpointChat:
             else:
                 questions[key] = question
         for key, known in (await self._known(list(questions))).items():
-            checked = self._checked(*known, questions[key].schema)
-            if not checked.wrong:
-                settle(key, checked.reply())
+            if (read := self._read(known, questions[key])) is not None:
+                settle(key, read)
                 del questions[key]
         if self.services.replay and questions:
             first, more = self._lacking(next(iter(questions.values()))), len(questions) - 1
@@ -250,7 +259,7 @@ class EndpointChat:
 
 def _again(reply: Reply) -> Reply:
     """Return the reply to an equal question: it cost nothing more."""
-    return reply._replace(prompt_tokens=0, new_tokens=0, dollars=0.0, requests=0)
+    return reply._replace(prompt_tokens=0, new_tokens=0, dollars=0.0, requests=0, known_cost=RequestCost())
 
 
 @lru_cache(maxsize=256)

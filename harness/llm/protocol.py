@@ -31,12 +31,48 @@ class Ask:
     repeat: int = 0
 
 
+class RequestCost(NamedTuple):
+    """Tokens of prompt and answer, and their price in dollars; `counted` if the server counted the tokens itself."""
+
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    dollars: float = 0.0
+    counted: bool = True
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of prompt and answer together, as a budget counts them."""
+        return self.prompt_tokens + self.new_tokens
+
+    def plus(self, other: RequestCost) -> RequestCost:
+        """Return the sum of two costs."""
+        return RequestCost(
+            self.prompt_tokens + other.prompt_tokens, self.new_tokens + other.new_tokens, self.dollars + other.dollars,
+            self.counted and other.counted,
+        )  # fmt: skip
+
+    def less(self, other: RequestCost) -> RequestCost:
+        """Return this cost without another one that is part of it."""
+        return self.plus(RequestCost(-other.prompt_tokens, -other.new_tokens, -other.dollars))
+
+    def divided(self, count: int) -> list[RequestCost]:
+        """Return the shares of what was asked together: equal ones, but that all tokens are counted."""
+
+        def shares(tokens: int) -> list[int]:
+            return [tokens // count + (place < tokens % count) for place in range(count)]
+
+        return [
+            RequestCost(*tokens, self.dollars / count, self.counted)
+            for tokens in zip(shares(self.prompt_tokens), shares(self.new_tokens), strict=True)
+        ]
+
+
 class Reply(NamedTuple):
     """A checked text with its `value` where a schema was given; or an empty text and the reason of the `failure`.
 
     Tokens and dollars are those of all requests for it, failed ones and the repair included. `requests` counts them; it
-    is 0 if the answer came from the cache. `thought` was removed from the text. `cut` says that the answer ended at
-    `max_tokens`, `mended` that damage in its JSON was repaired.
+    is 0 if the answer came from the cache, and `known_cost` is what it cost when it was asked. `thought` was removed
+    from the text. `cut` says that the answer ended at `max_tokens`, `mended` that damage in its JSON was repaired.
     """
 
     text: str
@@ -49,12 +85,13 @@ class Reply(NamedTuple):
     thought: str = ""
     cut: bool = False
     mended: bool = False
+    known_cost: RequestCost = RequestCost()
 
 
 class Spent(NamedTuple):
     """What a chat has used: questions asked, of these failed and `known` from the cache; requests, tokens, dollars.
 
-    `mended` counts answers whose JSON was repaired.
+    `mended` counts answers whose JSON was repaired. `known_cost` is what was paid earlier for those from the cache.
     """
 
     asked: int = 0
@@ -65,6 +102,26 @@ class Spent(NamedTuple):
     new_tokens: int = 0
     dollars: float = 0.0
     mended: int = 0
+    known_cost: RequestCost = RequestCost()
+
+    @property
+    def cost_of_answers(self) -> RequestCost:
+        """What all answers cost, whoever paid for them: those from the cache as well."""
+        return RequestCost(self.prompt_tokens, self.new_tokens, self.dollars).plus(self.known_cost)
+
+    @property
+    def known_share(self) -> float:
+        """The share of what was asked that the cache held."""
+        return self.known / self.asked if self.asked else 0.0
+
+    def since(self, before: Spent) -> Spent:
+        """Return what was used after `before`."""
+        return Spent(
+            self.asked - before.asked, self.failed - before.failed, self.known - before.known,
+            self.requests - before.requests, self.prompt_tokens - before.prompt_tokens,
+            self.new_tokens - before.new_tokens, self.dollars - before.dollars, self.mended - before.mended,
+            self.known_cost.less(before.known_cost),
+        )  # fmt: skip
 
     def plus(self, reply: Reply) -> Spent:
         """Return the sums with one more reply."""
@@ -72,7 +129,7 @@ class Spent(NamedTuple):
         return Spent(
             self.asked + 1, self.failed + bool(reply.failure), self.known + known, self.requests + reply.requests,
             self.prompt_tokens + reply.prompt_tokens, self.new_tokens + reply.new_tokens, self.dollars + reply.dollars,
-            self.mended + reply.mended,
+            self.mended + reply.mended, self.known_cost.plus(reply.known_cost),
         )  # fmt: skip
 
 

@@ -13,13 +13,15 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.llm.database import Database
+from harness.llm.protocol import RequestCost
 from harness.suite.roles import Role
 
 FILE = "responses.sqlite"
 KEYS_PER_QUERY = 500
+ANSWER = "key, text, prompt_tokens, new_tokens, dollars, key IN cut_answers"
 LOST = "its answers are asked for again, and what was spent before is no longer known"
 TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -32,20 +34,6 @@ CREATE TABLE IF NOT EXISTS spending (
 CREATE TABLE IF NOT EXISTS reserved (
   id INTEGER PRIMARY KEY, run TEXT NOT NULL, tokens INTEGER NOT NULL, dollars REAL NOT NULL, until REAL NOT NULL);
 """
-
-
-class RequestCost(NamedTuple):
-    """Tokens of prompt and answer, and their price in dollars; `counted` if the server counted the tokens itself."""
-
-    prompt_tokens: int = 0
-    new_tokens: int = 0
-    dollars: float = 0.0
-    counted: bool = True
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of prompt and answer together, as a budget counts them."""
-        return self.prompt_tokens + self.new_tokens
 
 
 class PaidRequest(NamedTuple):
@@ -111,8 +99,8 @@ class Responses:
         self._sums: dict[str, tuple[int, int, float]] = {}
         self._database = Database(folder / FILE, TABLES, LOST, self._sums.clear)
 
-    def find(self, keys: Iterable[str]) -> Future[dict[str, tuple[str, bool]]]:
-        """Look up cached answers by key: each text, and whether it was cut at `max_tokens`."""
+    def find(self, keys: Iterable[str]) -> Future[dict[str, StoredAnswer]]:
+        """Look up cached answers by key."""
         return self._database.read(lambda: self._find(list(keys)))
 
     def write(self, run: str, role: Role, paid: Sequence[PaidRequest], *answers: StoredAnswer | None) -> Future[None]:
@@ -161,15 +149,13 @@ class Responses:
             writes, self._pending, self._commit = self._pending, [], None
         self._database.transaction(lambda: self._write(writes))
 
-    def _find(self, keys: list[str]) -> dict[str, tuple[str, bool]]:
-        answers: dict[str, tuple[str, bool]] = {}
+    def _find(self, keys: list[str]) -> dict[str, StoredAnswer]:
+        answers: dict[str, StoredAnswer] = {}
         for start in range(0, len(keys), KEYS_PER_QUERY):
             batch = keys[start : start + KEYS_PER_QUERY]
             marks = ",".join("?" * len(batch))
-            rows = self._database.execute(
-                f"SELECT key, text, key IN cut_answers FROM answers WHERE key IN ({marks})", batch
-            )
-            answers |= {key: (text, bool(cut)) for key, text, cut in rows}
+            rows = self._database.execute(f"SELECT {ANSWER} FROM answers WHERE key IN ({marks})", batch)
+            answers |= {answer.key: answer for answer in map(_answer, rows)}
         return answers
 
     def _last_row(self) -> int:
@@ -177,11 +163,8 @@ class Responses:
         return row
 
     def _take_over(self, theirs: Sequence[StoredAnswer], after: int) -> tuple[list[StoredAnswer], int]:
-        rows = self._database.execute(
-            "SELECT key, text, prompt_tokens, new_tokens, dollars, key IN cut_answers FROM answers WHERE rowid > ?",
-            (after,),
-        ).fetchall()
-        ours = [StoredAnswer(key, text, RequestCost(*cost), bool(cut)) for key, text, *cost, cut in rows]
+        rows = self._database.execute(f"SELECT {ANSWER} FROM answers WHERE rowid > ?", (after,))
+        ours = [_answer(row) for row in rows]
         present = self._find([answer.key for answer in theirs])
         absent = {answer.key: answer for answer in theirs if answer.key not in present}.values()
         now = time.time()
@@ -252,6 +235,12 @@ class Responses:
             (run,),
         )
         return {role: RoleSpent(*numbers) for role, *numbers in rows}
+
+
+def _answer(row: Sequence[Any]) -> StoredAnswer:
+    """Return the answer of a row of `ANSWER`."""
+    key, text, prompt_tokens, new_tokens, dollars, cut = row
+    return StoredAnswer(key, text, RequestCost(prompt_tokens, new_tokens, dollars), bool(cut))
 
 
 def spent_by_role(folder: Path, run: str) -> dict[Role, RoleSpent]:

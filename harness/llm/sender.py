@@ -10,6 +10,7 @@ import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,8 +19,9 @@ from harness.llm.breaker import LATER, Breaker, RetryPolicy
 from harness.llm.configuration import Services
 from harness.llm.dialects import Dialect, known_dialect
 from harness.llm.faults import Completion, Fault
+from harness.llm.protocol import RequestCost
 from harness.llm.requests import Sendable, rough_tokens
-from harness.llm.responses import PaidRequest, RequestCost, Reservation, Responses
+from harness.llm.responses import PaidRequest, Reservation, Responses
 from harness.llm.transport import EndpointClient
 from harness.suite.roles import Role, place_of
 
@@ -54,11 +56,7 @@ class Tally:
     @property
     def cost(self) -> RequestCost:
         """The cost of all requests together."""
-        costs = [request.cost for request in self.paid]
-        return RequestCost(
-            sum(cost.prompt_tokens for cost in costs), sum(cost.new_tokens for cost in costs),
-            sum(cost.dollars for cost in costs), all(cost.counted for cost in costs),
-        )  # fmt: skip
+        return reduce(RequestCost.plus, (request.cost for request in self.paid), RequestCost())
 
 
 class Sender:

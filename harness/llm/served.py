@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -18,9 +19,9 @@ from harness.llm import event_loop
 from harness.llm.breaker import RetryPolicy
 from harness.llm.configuration import Services
 from harness.llm.faults import Fault
-from harness.llm.protocol import Reply, Spent
+from harness.llm.protocol import Reply, RequestCost, Spent
 from harness.llm.requests import Sendable
-from harness.llm.responses import RequestCost, Responses, StoredAnswer
+from harness.llm.responses import Responses, StoredAnswer
 from harness.llm.sender import Sender, Tally
 from harness.suite.roles import Llm, Role, place_of
 from harness.suite.served_models import ServedModel
@@ -75,6 +76,7 @@ class ServedClient(ABC):
         self._services = services.model_copy(update={"roles": {**services.roles, part: llm}})
         self._workers = endpoint.max_concurrency
         self._responses = Responses(services.folder)
+        self._known_costs: set[str] = set()
         self._sender = Sender(part, self._services, self._responses, policy)
 
     def __repr__(self) -> str:
@@ -87,11 +89,8 @@ class ServedClient(ABC):
 
     def since(self, before: Spent) -> Reply:
         """Return what was paid since then, as a reply."""
-        now = self.spent
-        return Reply(
-            "", prompt_tokens=now.prompt_tokens - before.prompt_tokens, dollars=now.dollars - before.dollars,
-            requests=now.requests - before.requests,
-        )  # fmt: skip
+        paid = self.spent.since(before)
+        return Reply("", prompt_tokens=paid.prompt_tokens, dollars=paid.dollars, requests=paid.requests)
 
     def close(self) -> None:
         """Close connections and files."""
@@ -103,10 +102,10 @@ class ServedClient(ABC):
 
         Raises LlmStopped where nothing more can be asked, and ValueError where a piece cannot be answered.
         """
-        found: dict[str, str] = {} if fresh else self._cached({piece.key for piece in pieces})
+        found = {} if fresh else self._texts_of(self._responses.find({piece.key for piece in pieces}).result())
         missing = list({piece.key: piece for piece in pieces if piece.key not in found}.values())
         total = len(found) + len(missing)
-        self.spent = self.spent._replace(asked=self.spent.asked + total, known=self.spent.known + len(found))
+        self.spent = self.spent._replace(asked=self.spent.asked + total)
         if missing and self._services.replay:
             raise LlmStopped(
                 f"{place_of(self.part)}: nothing is cached for {missing[0].words}; run once without replay"
@@ -123,12 +122,17 @@ class ServedClient(ABC):
         asking.result()
         return [found[piece.key] for piece in pieces]
 
-    def _cached(self, keys: Iterable[str]) -> dict[str, str]:
-        return {key: text for key, (text, _) in self._responses.find(keys).result().items()}
+    def _texts_of(self, known: Mapping[str, StoredAnswer]) -> dict[str, str]:
+        """Return the texts of answers from the cache, and count them. What one cost counts once."""
+        new = [answer.cost for key, answer in known.items() if key not in self._known_costs]
+        self._known_costs.update(known)
+        cost = reduce(RequestCost.plus, new, self.spent.known_cost)
+        self.spent = self.spent._replace(known=self.spent.known + len(known), known_cost=cost)
+        return {key: answer.text for key, answer in known.items()}
 
-    async def _known(self, keys: Iterable[str]) -> dict[str, str]:
-        found = await asyncio.wrap_future(self._responses.find(keys))
-        return {key: text for key, (text, _) in found.items()}
+    async def _known(self, pieces: Iterable[Piece]) -> dict[str, str]:
+        found = await asyncio.wrap_future(self._responses.find({piece.key for piece in pieces}))
+        return self._texts_of(found)
 
     async def _work(self, pieces: Sequence[Piece], give: Callable[[dict[str, str]], None], fresh: bool) -> None:
         """Ask with several workers; the first piece that cannot be answered ends all of them."""
@@ -137,9 +141,8 @@ class ServedClient(ABC):
         async def work() -> None:
             for of_request in left:
                 # Another process may have asked and paid since the cache was read for all pieces.
-                known = {} if fresh else await self._known({piece.key for piece in of_request})
+                known = {} if fresh else await self._known(of_request)
                 if known:
-                    self.spent = self.spent._replace(known=self.spent.known + len(known))
                     give(known)
                 if unknown := [piece for piece in of_request if piece.key not in known]:
                     await self._ask(unknown, give, fresh)
@@ -175,10 +178,13 @@ class ServedClient(ABC):
             if not isinstance(outcome, Fault):
                 texts = self._texts(pieces, outcome.values)
                 answers = dict(zip((piece.key for piece in pieces), texts, strict=True))
+                self._known_costs.update(answers)
         finally:
             self._count(tally)
-            kept = [] if fresh else [StoredAnswer(key, text, RequestCost()) for key, text in answers.items()]
-            written = self._responses.write(self._services.run, self.part, tally.closed(), *kept)
+            costs = tally.cost.divided(len(answers))
+            kept = [StoredAnswer(*answer, cost) for answer, cost in zip(answers.items(), costs, strict=True)]
+            stored = [] if fresh else kept
+            written = self._responses.write(self._services.run, self.part, tally.closed(), *stored)
             # Also where the work was given up: what was paid is known when it ends.
             await asyncio.shield(asyncio.wrap_future(written))
         if not isinstance(outcome, Fault):

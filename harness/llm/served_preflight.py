@@ -18,8 +18,9 @@ from harness.llm.batches import PassageBatch, TextBatch, vector_of
 from harness.llm.configuration import Services
 from harness.llm.dialects import Dialect
 from harness.llm.faults import Completion, Fault
+from harness.llm.protocol import RequestCost
 from harness.llm.requests import Sendable
-from harness.llm.responses import RequestCost, Responses, StoredAnswer
+from harness.llm.responses import Responses, StoredAnswer
 from harness.llm.served import llm_of
 from harness.llm.served_system import SystemQuestion, parted
 from harness.llm.transport import EndpointClient
@@ -104,7 +105,7 @@ def _has_changed(part: Role, endpoint: Endpoint, answer: Completion, services: S
             stored = StoredAnswer(key, " ".join(answer.values), RequestCost())
             responses.write(services.run, part, (), stored).result()
             return False
-    before = known[0].split(" ")
+    before = known.text.split(" ")
     if isinstance(endpoint, EncoderEndpoint):
         return not _alike(before[0], answer.values[0])
     pairs = zip(map(float, before), map(float, answer.values), strict=True)

@@ -19,7 +19,8 @@ from filelock import FileLock
 
 from harness.files import gunzipped, write_atomically
 from harness.llm.dialects import FILE as DIALECTS
-from harness.llm.responses import FILE, RequestCost, Responses, StoredAnswer
+from harness.llm.protocol import RequestCost
+from harness.llm.responses import FILE, Responses, StoredAnswer
 from harness.remote.mirror import Mirror, mirror_of
 
 ANSWERS = "answers"

@@ -124,8 +124,10 @@ def rates_of(facts: Iterable[Mapping[str, Any]]) -> Rates:
         if call.get("device") == "cpu" and not speed.endpoint:
             worked /= slowdown(call.get("share", 1.0))
         seconds = max(worked - STARTUP_SECONDS, worked / 2)
-        classes[speed] = (classes[speed][0] + call["units"], classes[speed][1] + seconds)
-        kinds[speed.kind] = (kinds[speed.kind][0] + call["units"], kinds[speed.kind][1] + seconds)
+        # What a cache held took no time.
+        units = call["units"] * (1 - call.get("known", 0.0))
+        classes[speed] = (classes[speed][0] + units, classes[speed][1] + seconds)
+        kinds[speed.kind] = (kinds[speed.kind][0] + units, kinds[speed.kind][1] + seconds)
     return Rates(
         {speed: units / seconds for speed, (units, seconds) in classes.items()},
         {kind: units / seconds for kind, (units, seconds) in kinds.items()},

@@ -81,8 +81,10 @@ def _index_dense(spec: IndexSpec, inputs: Inputs, out: Path, progress: Progress)
     rule = spec.retriever
     assert rule is not None
     total = count_corpus(inputs["corpus"])
-    precision, parts = rule.precision or "float32", EncodedParts(out / PARTS)
+    precision = rule.precision or "float32"
     served = services.encoder(spec.endpoint) if spec.endpoint is not None else None
+    # What an endpoint has encoded is in its cache, which knows what it cost.
+    parts = EncodedParts(out / PARTS, resumed=served is None)
     model: Any = bi_encoder(rule, inputs) if served is None else None
 
     def encoded(texts: list[str], progress: Progress, truncations: Truncations) -> Any:
@@ -101,7 +103,7 @@ def _index_dense(spec: IndexSpec, inputs: Inputs, out: Path, progress: Progress)
         DenseIndex.save_parts(out, parts.doc_ids, parts.arrays, precision)
         cut = parts.cut
     if served is not None:
-        return remote.usage(total, served, {"passages": total, SIZE: size_of(out)})._replace(before=parts.before)
+        return remote.usage(total, served, {"passages": total, SIZE: size_of(out)})
     return Usage(units=total, notes={**_counted(total, cut, model), SIZE: size_of(out)}, before=parts.before)
 
 

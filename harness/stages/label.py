@@ -209,7 +209,7 @@ def _by_model(
     Known.read(inputs["triplets"]).renamed(suggested).write(out)
     notes |= {"known from the cache": found.known} if spec.endpoint else {}
     notes |= {MENDED: found.mended} if found.mended else {}
-    return Usage(len(rows), found.calls, found.prompt_tokens, found.new_tokens, notes, found.dollars)
+    return found.usage(len(rows), notes)
 
 
 def _suggested(told: Sequence[tuple[Mapping[str, Any], RelevanceLabel]]) -> dict[str, str]:

@@ -197,7 +197,7 @@ def _relabelled(
     }
     notes |= {"judgements known from the cache": judged.known} if spec.endpoint else {}
     notes |= {MENDED: judged.mended} if judged.mended else {}
-    return relevant, Usage(0, judged.calls, judged.prompt_tokens, judged.new_tokens, notes, judged.dollars)
+    return relevant, judged.usage(0, notes)
 
 
 def gather(which: Pairs, inputs: Inputs) -> list[Pair]:

@@ -143,7 +143,8 @@ class Usage(NamedTuple):
 
     `dollars` is the price of requests to an endpoint; machine time is priced elsewhere. `failed` counts what is missing
     from the artifact and may succeed if it is requested again. `before` counts the seconds that earlier attempts have
-    spent on work which is in the artifact.
+    spent on work which is in the artifact. `known` is the share of answers that a cache held: they took no time, but
+    their tokens and dollars are counted.
     """
 
     units: int = 0
@@ -154,6 +155,7 @@ class Usage(NamedTuple):
     dollars: float = 0.0
     failed: int = 0
     before: float = 0.0
+    known: float = 0.0
 
 
 class CallFacts(NamedTuple):
@@ -180,7 +182,8 @@ class CallFacts(NamedTuple):
         """The facts as one flat object of JSON values: with the fields of `usage`, its dollars as `llm_dollars`."""
         facts = {**self._asdict(), **self.usage._asdict(), "llm_dollars": self.usage.dollars}
         facts |= {"notes": dict(self.usage.notes), "speed": list(self.speed)}
-        without = {"usage", "dollars"} | {name for name in ("speed", "role", "call", "before") if not facts[name]}
+        optional = ("speed", "role", "call", "before", "known")
+        without = {"usage", "dollars"} | {name for name in optional if not facts[name]}
         without |= {"share"} if self.share == 1.0 else set()
         return {name: value for name, value in facts.items() if name not in without}
 

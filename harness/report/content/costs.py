@@ -148,7 +148,10 @@ def ledger(view: View) -> Table | None:
         "Ledger: what each stage call cost",
         tuple(columns),
         tuple(_ledger_row(view, row, clustered) for row in rows),
-        f"Computed in this run: {fmt.duration(made)}; reused from the cache: {fmt.duration(reused)}.",
+        join(
+            f"Computed in this run: {fmt.duration(made)}; reused from the cache: {fmt.duration(reused)}.",
+            "Tokens are those of all answers, cached ones included." if any(row.prompt_tokens for row in rows) else "",
+        ),
     )
 
 

@@ -32,11 +32,12 @@ PART = 4096
 class EncodedParts:
     """The parts in a folder. `doc_ids` are those of all of them, `cut` counts texts longer than the encoder reads.
 
+    With `resumed=False`, parts that are there already are encoded again, by an encoder whose answers are cached.
     `reused` counts parts that were there already, and `before` the seconds that these took when they were encoded.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, resumed: bool = True) -> None:
+        self._folder, self._resumed = folder, resumed
         self.doc_ids: list[str] = []
         self.cut = self.reused = 0
         self.before = 0.0
@@ -76,6 +77,8 @@ class EncodedParts:
 
     def _known(self, number: int) -> dict[str, Any] | None:
         """Return the note of a part; None unless it is there and its file has the digest of the note."""
+        if not self._resumed:
+            return None
         try:
             note: dict[str, Any] = json.loads(self._note(number).read_text(encoding="utf-8"))
             return note if digest_file(self._file(number)) == note["digest"] else None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -21,7 +21,7 @@ from harness.models.precision import HALF, prepared
 from harness.models.thoughts import before_json
 from harness.models.token_batches import token_batches
 from harness.suite.local_models import ServedDType
-from harness.values.records import Progress
+from harness.values.records import Progress, Usage
 
 OBJECT = re.compile(r'\{\s*["}]')
 
@@ -38,7 +38,8 @@ class RelevanceLabel(NamedTuple):
 class RelevanceLabels(NamedTuple):
     """Judgements in the order of what was asked, and what they cost: tokens, requests to an LLM, dollars.
 
-    `known` counts those that an endpoint's cache held, `mended` those whose JSON had damage with one reading.
+    `known` counts those that an endpoint's cache held, `mended` those whose JSON had damage with one reading. Those of
+    the cache count at what they cost when they were asked.
     """
 
     judged: list[RelevanceLabel]
@@ -48,6 +49,12 @@ class RelevanceLabels(NamedTuple):
     known: int = 0
     dollars: float = 0.0
     mended: int = 0
+
+    def usage(self, units: int, notes: Mapping[str, Any]) -> Usage:
+        """Return what a stage used that has asked for nothing else."""
+        known = self.known / len(self.judged) if self.judged else 0.0
+        tokens = self.prompt_tokens, self.new_tokens
+        return Usage(units, self.calls, *tokens, notes, self.dollars, known=known)
 
 
 def _no_bool(value: object) -> object:
@@ -197,9 +204,9 @@ def by_chat(
         for query, passage in items
     ]
     judged = [_replied(reply) for reply in chat.ask_all(asks, progress)]
-    spent = chat.spent
+    spent, cost = chat.spent, chat.spent.cost_of_answers
     return RelevanceLabels(
-        judged, spent.prompt_tokens, spent.new_tokens, spent.requests, spent.known, spent.dollars, spent.mended
+        judged, cost.prompt_tokens, cost.new_tokens, spent.requests, spent.known, cost.dollars, spent.mended
     )
 
 

@@ -95,10 +95,16 @@ class Paid(Protocol):
 
 
 def usage(units: int, chat: Paid, notes: Mapping[str, Any]) -> Usage:
-    """What a stage used of a chat, or of a served model, that only it has asked."""
+    """What a stage used of a chat, or of a served model, that only it has asked.
+
+    Answers from the cache count at what they cost when they were asked: an artifact costs the same if it is made in
+    several attempts.
+    """
     spent = chat.spent
+    cost = spent.cost_of_answers
     counted = {"asked of the endpoint": spent.asked, "of these known from the cache": spent.known}
     counted |= {MENDED: spent.mended} if spent.mended else {}
     return Usage(
-        units, spent.requests, spent.prompt_tokens, spent.new_tokens, {**notes, **counted}, dollars=spent.dollars
-    )
+        units, spent.requests, cost.prompt_tokens, cost.new_tokens, {**notes, **counted}, cost.dollars,
+        known=spent.known_share,
+    )  # fmt: skip
