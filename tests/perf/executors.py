@@ -92,6 +92,8 @@ def main() -> int:
     parser.add_argument("ways", nargs="*", default=USUAL)
     asked = parser.parse_args()
     suite, stores, worst = asked.suite.absolute(), [], 0
+    if asked.folder.resolve().is_relative_to(suite.parent.resolve()):
+        parser.error("FOLDER lies in the folder of the suite, which is copied into it; name another one")
     name = yaml.safe_load(suite.read_text(encoding="utf-8"))["name"]
     with contextlib.ExitStack() as stack:
         moto = None
