@@ -213,8 +213,9 @@ def test_answers_that_an_earlier_attempt_has_paid_are_part_of_the_cost(tmp_path:
     chat = scripted(queries_of)
     chat.spent = Spent(asked=2, known=2, known_cost=RequestCost(100, 20, 0.5))
     _, usage = synthesis(tmp_path)
-    assert (usage.llm_calls, usage.prompt_tokens, usage.new_tokens, usage.dollars) == (0, 100, 20, 0.5)
-    assert usage.known == pytest.approx(1.0)
+    assert (usage.llm_calls, usage.prompt_tokens, usage.new_tokens) == (8, 100 + 80, 20 + 24)
+    assert usage.dollars == pytest.approx(0.5 + 0.08)
+    assert usage.known == 2 / 10
 
 
 def test_a_chat_that_stopped_stops_the_stage(tmp_path: Path, scripted: Scripted) -> None:
