@@ -334,7 +334,7 @@ def test_run_files_are_compared_by_judgements(tmp_path: Path) -> None:
     assert [row.measure for row in result.compared.rows] == ["ndcg@10", "mrr@10"]
     strict = harness.compare(*runs, qrels=qrels, measures=["mrr@10"], relevance_level=2)
     assert strict.compared.rows[0].n_queries == 1
-    with pytest.raises(ConfigError, match="measures, relevance_level: is for run files"):
+    with pytest.raises(ConfigError, match="relevance_level: is for run files"):
         harness.compare(*runs, measures=["mrr@10"], relevance_level=2)
     with pytest.raises(ConfigError, match="a run file needs judgements"):
         harness.compare(*runs)

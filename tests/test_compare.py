@@ -96,14 +96,39 @@ def test_what_was_measured_in_another_way_is_left_out_and_named(project: Project
         ),
         ("toy:untund", "toy", "toy: no system 'untund'; did you mean 'untuned'?"),
         ("toy:untuned", "toy:", "toy: no system ''"),
-        ("suites/toy/suite.yaml", "toy", "a run file needs judgements; add --qrels FILE"),
+        ("suites/toy/run.trec", "toy", "a run file needs judgements; add --qrels FILE"),
     ],
 )
 def test_sides_that_there_are_not(first: str, second: str, what: str, project: Project) -> None:
     project.ran()
+    (project.suite_file.parent / "run.trec").write_text("", encoding="utf-8")
     code, out, error = project.call("compare", first, second)
     assert (code, out) == (2, "")
     assert what in error
+
+
+@pytest.mark.parametrize("suite", ["toy", "suites/toy", "suites/toy/suite.yaml"])
+def test_a_side_is_a_suite_by_its_name_its_folder_or_its_file(suite: str, project: Project) -> None:
+    project.ran()
+    code, out, error = project.call("compare", f"{suite}:untuned", f"{suite}:written", "--json")
+    assert (code, error) == (0, "")
+    assert {row["measure"] for row in json.loads(out)["rows"]} == {"ndcg@10", "recall@10"}
+
+
+def test_measures_may_be_chosen(project: Project) -> None:
+    project.ran()
+    code, out, _ = project.call("compare", "toy:untuned", "toy:written", "--measure", "recall@10", "--json")
+    assert (code, [row["measure"] for row in json.loads(out)["rows"]]) == (0, ["recall@10"])
+    code, _, error = project.call("compare", "toy:untuned", "toy:written", "--measure", "mrr@10")
+    assert code == 4
+    assert "no shared measure of those asked for with a shared query" in error
+
+
+def test_a_margin_that_is_given_counts_instead_of_that_of_a_gate(project: Project) -> None:
+    project.ran()
+    command = ("compare", "toy:untuned", "toy:written", "--measure", "ndcg@10", "--json")
+    margins = [json.loads(project.call(*command, *more)[1])["rows"][0]["margin"] for more in ((), ("--margin", "0.07"))]
+    assert margins == [0.02, 0.07]
 
 
 def test_a_system_with_several_seeds_needs_one(project: Project) -> None:

@@ -227,10 +227,14 @@ def test_the_readme_names_keys_and_commands_that_exist() -> None:
     readme = (TEMPLATE.parent / "README.md").read_text(encoding="utf-8")
     commands = set(re.findall(r"harness (\w+) ", readme)) - {"would"}
     assert {"doctor", "run", "plan", "export", "ingest", "testset"} == commands & set(VERBS)
-    sizes = re.search(r"small for the first run: (.*?)\. Their", readme, re.DOTALL)
+    sizes = re.search(r"small for the first run\.(.*?)\n\n", readme, re.DOTALL)
     assert sizes is not None
-    is_set = {key[-1] for key, line, _ in NODES if not NOT_SET.match(LINES[line])}
-    assert set(re.findall(r"`(\w+)`", sizes[1])) <= is_set
+    is_set = {key[-1]: LINES[line] for key, line, _ in NODES if not NOT_SET.match(LINES[line])}
+    named = set(re.findall(r"`(\w+)`", sizes[1]))
+    assert named <= is_set.keys()
+    # Nothing small is left behind.
+    sized = {key for key, line in is_set.items() if re.search(r"default:? (\d|all)", line)} - {"threshold"}
+    assert sized <= named
 
 
 @pytest.mark.slow

@@ -63,8 +63,8 @@ def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
         exec(example.replace(ADDRESS, f"http://127.0.0.1:{server.server_port}"), space)
         space["client"].close()
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "You asked: Which valve closes the pump?"
-    assert said[1] == "manual-0 3.5 True"
+    assert said[0] == "Which valve closes the pump?"
+    assert said[1] == "manual-0#0-9 3.5 True"
 
 
 def test_the_curl_example_is_answered() -> None:

@@ -67,7 +67,7 @@ def settings(cell: str) -> dict[str, Any]:
 
 def test_the_table_of_servers_is_what_endpoints_take() -> None:
     servers = list(rows("| server | for the retriever | for the reranker |"))
-    assert len(servers) == 8
+    assert len(servers) == 9
     for _, encoder, reranker in servers:
         if encoder:
             EncoderEndpoint(model="m", **settings(encoder))

@@ -95,16 +95,17 @@ def compare(
     """Compare two sides, the second minus the first, with simultaneous intervals.
 
     A side is an outcome, a suite with an outcome in `store`, the folder of an outcome or of accepted scores, any of
-    these as a text with ``:system``, or, with `qrels` (a file of judgements), a TREC run file. `measures` and the
-    options of relevance are for run files. Raises HarnessError if the sides share nothing that compares.
+    these as a text with ``:system``, or, with `qrels` (a file of judgements), a TREC run file. The options of relevance
+    are for run files. Without `margin`, that of the gates of the second side counts. Raises HarnessError if the sides
+    share nothing that compares.
     """
     from harness.errors import ConfigError, Problem
     from harness.gates import commands
     from harness.gates.run_files import RunRules
     from harness.remote.places import root_of
 
-    if qrels is None and (relevance or measures):
-        names = ", ".join([*(["measures"] if measures else []), *relevance])
+    if qrels is None and relevance:
+        names = ", ".join(relevance)
         raise ConfigError(Problem(names, "is for run files, which need judgements", "add qrels=FILE, or leave it out"))
     rules = RunRules(relevance.get("relevance_level", 1), relevance.get("exclude_own", False))
     sides = [str(side.folder if isinstance(side, OutcomeResult) else side) for side in (first, second)]

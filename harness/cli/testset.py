@@ -141,7 +141,7 @@ def _make(maker: Maker, author: roles.Author, common: Common) -> None:
     else:
         describe(report, screen)
         print_line(screen, f"Review them in {written[1]}, or in {written[0]}.")
-        print_line(screen, f"Then: harness testset {maker.place} --apply review.csv")
+        print_line(screen, f"Then: harness testset {maker.place} --apply {written[0]}")
     if not report.total or (report.failed and report.total < report.wanted):
         raise typer.Exit(INCOMPLETE)
 

@@ -27,6 +27,7 @@ from harness.results.baselines import Accepted, Baseline, Damaged, accepted_syst
 from harness.results.score_tables import Tables, as_accepted, scores_in, tables_of
 from harness.statistics.comparisons import DEV
 from harness.statistics.verdicts import Gating
+from harness.suite.builtin import YAML
 from harness.suite.files import load_suite
 from harness.suite.spec import Suite
 from harness.values.findings import Comparison, Outcome
@@ -266,14 +267,14 @@ def compare(
     """Compare two outcomes, two systems, two run files with judgements, or two files of scores: B minus A."""
     if margin is not None and not math.isfinite(margin):
         raise ConfigError(Problem("--margin", f"should be a finite number, not {margin}"))
-    files = [Path(text) for text in (first, second) if Path(text).is_file()]
+    files = [path for path in map(Path, (first, second)) if path.is_file() and path.suffix not in YAML]
     if qrels is None and len(files) == 2:
         return comparison.compare_scores(files[0], files[1], named_measures(measures), margin)
     if qrels is None and files:
         raise ConfigError(Problem(str(files[0]), "a run file needs judgements", "add --qrels FILE"))
     if qrels is None:
         sides = comparison.side(first, store), comparison.side(second, store)
-        compared = comparison.compare(*sides, margin)
+        compared = comparison.compare(*sides, margin, named_measures(measures))
         return compared._replace(remarks=[*compared.remarks, comparison.OWN_FAMILY])
     return comparison.compare_runs(
         Path(first), Path(second), comparison.ScoringSettings(qrels, rank_measures(measures), rules, margin)

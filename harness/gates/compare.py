@@ -6,7 +6,7 @@ nothing is left, the two are not comparable. All results are exploratory; only `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from harness.hashing import digest_of
 from harness.results import baselines, outcomes, sharing
 from harness.results.score_tables import Tables, scores_in, tables_of
 from harness.statistics import stats
+from harness.suite.builtin import find_suite
 from harness.values.findings import Comparison
 from harness.values.measures import Measure, parse
 from harness.values.questions import SyntheticQuestions
@@ -67,22 +68,24 @@ class Compared(NamedTuple):
     questions: Sequence[str] = ()
 
 
-def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
-    """Compare two sides on every measure they share; `margin` applies where no gate sets one.
+def compare(first: Side, second: Side, margin: float | None = None, measures: Sequence[Measure] = ()) -> Compared:
+    """Compare two sides on `measures`, or on every measure they share.
 
-    Raises NotComparable if no measure has the same identity on both sides, and ConfigError if they share no system.
+    Without `margin`, that of the gates of the second side counts, or else 0. Raises NotComparable if no measure has the
+    same identity on both sides, and ConfigError if they share no system.
     """
     matched = _matched(first, second)
     pairs, remarks, changed = [], [], set()
     for ours, theirs in matched.items():
         table, other = second.tables[ours], first.tables[theirs]
         for measure in table.values:
-            if measure not in other.values:
+            kind = parse(measure)
+            if measure not in other.values or (measures and kind not in measures):
                 continue
             if first.identities.get(measure) != second.identities.get(measure):
                 changed.add(measure)
                 continue
-            bound, kind = second.margins.get(measure, margin or 0.0), parse(measure)
+            bound = second.margins.get(measure, 0.0) if margin is None else margin
             pair, left_out = _pair(ours, kind, bound, table, other)
             alike = second.made.get(ours) is not None and second.made.get(ours) == first.made.get(theirs)
             pair = replace(pair, same=alike and (kind.is_rank or not (first.served or second.served)))
@@ -99,7 +102,7 @@ def compare(first: Side, second: Side, margin: float | None = None) -> Compared:
         what = (
             "every shared measure was measured in different ways"
             if changed
-            else "no shared measure with a shared query"
+            else f"no shared measure{' of those asked for' if measures else ''} with a shared query"
         )
         raise NotComparable(Problem(f"{first.name} and {second.name}", what, "run both on the same data"))
     rows = stats.compare("exploratory", pairs, failure_limit=1.0)
@@ -188,10 +191,19 @@ def _whole(text: str, store: Path) -> Side | None:
     if (folder / baselines.ACCEPTED_FILE).is_file():
         return _of_accepted(folder)
     latest = store / "outcomes" / text / "latest"
-    for place in (folder, latest):
+    for place in (folder, latest, *_of_suite(text, store)):
         if text and (place / outcomes.OUTCOME_FILE).is_file():
             return _of_outcome(place)
     return None
+
+
+def _of_suite(text: str, store: Path) -> Iterator[Path]:
+    """Yield the latest outcome of the suite that a path names, if it names one."""
+    try:
+        find_suite(text)
+    except ConfigError:
+        return
+    yield sharing.latest_of(store, text)
 
 
 def _of_outcome(folder: Path) -> Side:

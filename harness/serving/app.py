@@ -46,15 +46,21 @@ class App:
         """The name of the system that is asked where a request names none."""
         return next(iter(self.systems))
 
+    def named(self, name: str) -> str:
+        """Return the name of the system that is meant; its seed may be left out. Raises Refused if none is served."""
+        if name in self.systems:
+            return name
+        seeds = [one for one in self.systems if one.rpartition(":")[0] == name]
+        if name and len(seeds) == 1:
+            return seeds[0]
+        raise Refused(404, f"no system {name!r} is served; {nearest(name, self.systems)}", "model_not_found", "model")
+
     def ask(self, name: str, text: str, turns: Sequence[Turn] = (), gone: Callable[[], bool] = lambda: False) -> Served:
         """Ask a system. Raises Refused if it is not served, if the question is none, or if there is no answer.
 
         `gone` says that nobody waits any more; see `Worker.run`.
         """
-        system = self.systems.get(name)
-        if system is None:
-            sentence = f"no system {name!r} is served; {nearest(name, self.systems)}"
-            raise Refused(404, sentence, "model_not_found", "model")
+        system = self.systems[self.named(name)]
         question = checked(text)
         try:
             return self.worker.run(lambda: system.ask(question, turns, self.most), gone)

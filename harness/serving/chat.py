@@ -59,7 +59,9 @@ def parse(body: Any, app: App) -> ChatRequest:
     options = body.get("stream_options") or {}
     usage = isinstance(options, dict) and bool(options.get("include_usage"))
     ignored += [name for name in body if name not in (*READ, *QUIET) and not _says_nothing(name, body[name])]
-    return ChatRequest(system, turns[-1].content, tuple(turns[:-1]), stream, usage, tuple(sorted({*ignored})))
+    return ChatRequest(
+        app.named(system), turns[-1].content, tuple(turns[:-1]), stream, usage, tuple(sorted({*ignored}))
+    )
 
 
 def _check_form(body: Mapping[str, Any]) -> None:
@@ -144,8 +146,7 @@ def models(app: App, created: int) -> dict[str, Any]:
 
 def model(name: str, app: App, created: int) -> dict[str, Any]:
     """Return one system. Raises Refused if it is not served."""
-    if name not in app.systems:
-        raise Refused(404, f"no system {name!r} is served", "model_not_found", "model")
+    name = app.named(name)
     system = app.systems[name]
     about = {"label": system.label, "answers": system.answers, "passages": system.passages}
     return {"id": name, "object": "model", "created": created, "owned_by": OWNER, "rag": about}
