@@ -341,7 +341,8 @@ def test_only_what_means_the_same_elsewhere_is_sent(variables: dict[str, str]) -
 def test_an_address_with_a_password_is_sent_nowhere_whatever_its_variable_is_called() -> None:
     given = {
         "HF_ENDPOINT": "https://me:pw-of-mine@hub.example", "HTTPS_PROXY": "http://me:pw-of-mine@proxy.example",
-        "HARNESS_X": "sk-proj-PASTEDKEY0123456789", "MYSQL_PWD": "x", "SSH_PASSPHRASE": "x", "PWD": "/work",
+        "HARNESS_X": "sk-proj-PASTEDKEY0123456789", "MYSQL_PWD": "x", "PGPASSWORD": "x", "SSHPASS": "x",
+        "GITHUBTOKEN": "x", "SSH_PASSPHRASE": "x", "PWD": "/work",
         "HF_HOME": "/models", "HARNESS_DATA": "https://data.example/a",
     }  # fmt: skip
     assert set(without_secrets(given)) == {"PWD", "HF_HOME", "HARNESS_DATA"}
@@ -450,6 +451,8 @@ def test_more_cores_than_a_machine_has_are_refused_and_more_memory_is_cut(monkey
         ConfigError, match=r"execution.ray.cpus: a call asks for 8 CPUs, and no machine .* than 4; give"
     ):
         reached(pocket.suite({"execution.ray.cpus": 8}), monkeypatch, FakeRay())
+    # A cluster that starts machines on demand may have none now.
+    reached(pocket.suite({"execution.ray.cpus": 8, "execution.ray.address": "head:1"}), monkeypatch, FakeRay())
     executor = reached(pocket.suite({"execution.ray.resources": {"fast": 0.5}}), monkeypatch, FakeRay())
     task = executor._task(worker.make_call, None, Environment(), Needs(5000.0, gpu=True))
     assert executor._asked(task) == {

@@ -17,7 +17,7 @@ from toy_stages import request
 from harness.errors import OutOfMemory, StageFailed
 from harness.execution import child_processes
 from harness.execution.child_processes import ChildExecutor
-from harness.execution.environments import Environment, environment_now, read_at_import
+from harness.execution.environments import Environment, applied, environment_now, read_at_import, without_secrets
 from harness.execution.executors import Executor, InlineExecutor, run
 
 HERE = Path(__file__).parent
@@ -232,6 +232,17 @@ def test_the_parent_keeps_its_environment(children: ChildExecutor, tmp_path: Pat
     given = Environment({**before, "HF_HOME": str(tmp_path), "SOME_KEY": "secret"})
     assert noted(children, tmp_path, "SOME_KEY", given)["SOME_KEY"] == "secret"
     assert dict(os.environ) == before
+
+
+def test_while_one_call_is_started_others_read_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    before = environment_now()
+    with applied(without_secrets({**before, "CUDA_VISIBLE_DEVICES": "1"})):
+        assert "OPENAI_API_KEY" not in os.environ
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+        assert environment_now() == before
+    assert environment_now() == before == dict(os.environ)
 
 
 def test_an_environment_does_not_show_its_values(tmp_path: Path) -> None:

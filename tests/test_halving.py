@@ -22,6 +22,7 @@ from harness.data.formats import write_run
 from harness.errors import ConfigError
 from harness.execution.session import Session
 from harness.experiments import benchmark, halving
+from harness.experiments import rounds as rounds_of
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
 from harness.report.content import outcome as outcome_content
@@ -46,13 +47,13 @@ def leave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 @given(candidates=st.integers(1, 60), eta=ETAS, rounds=st.none() | st.integers(2, 5))
 def test_rounds_end_with_the_whole_and_grow_by_eta(candidates: int, eta: int, rounds: int | None) -> None:
-    shares = halving.shares(candidates, Halving(eta=eta, rounds=rounds))
+    shares = rounds_of.shares(candidates, Halving(eta=eta, rounds=rounds))
     assert shares[-1] == 1
     assert all(later == pytest.approx(eta * before) for before, later in pairwise(shares))
     left = candidates
     for _ in shares[1:]:
-        assert halving.go_on(left, eta) <= left
-        left = halving.go_on(left, eta)
+        assert rounds_of.go_on(left, eta) <= left
+        left = rounds_of.go_on(left, eta)
     assert left >= 1
     if rounds is None:
         assert left == 1
@@ -60,7 +61,7 @@ def test_rounds_end_with_the_whole_and_grow_by_eta(candidates: int, eta: int, ro
 
 @given(values=st.dictionaries(st.text("abc", min_size=1), st.none() | st.floats(0, 1), min_size=1), eta=ETAS)
 def test_the_best_of_a_round_go_on(values: dict[str, float | None], eta: int) -> None:
-    ranked, kept = halving.halved(values, eta)
+    ranked, kept = rounds_of.halved(values, eta)
     assert sorted(ranked) == sorted(values)
     assert set(kept) <= set(ranked)
     # A failure is seen in the report, not hidden by being stopped.
@@ -68,8 +69,37 @@ def test_the_best_of_a_round_go_on(values: dict[str, float | None], eta: int) ->
     scored = {name: value for name, value in values.items() if value is not None}
     went = [scored[name] for name in kept if name in scored]
     stopped = [value for name, value in scored.items() if name not in kept]
-    assert not scored or len(went) == halving.go_on(len(scored), eta)
+    assert not scored or len(went) == rounds_of.go_on(len(scored), eta)
     assert not stopped or min(went) >= max(stopped)
+
+
+COLUMNS = st.dictionaries(st.sampled_from("pqrs"), st.none() | st.floats(0, 1), max_size=4)
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.lists(COLUMNS, min_size=1, max_size=2), min_size=1), st.floats(0, 1))
+def test_a_mean_is_of_the_queries_that_all_have(
+    columns: dict[str, list[dict[str, float | None]]], limit: float
+) -> None:
+    found = rounds_of.means(columns, limit)
+    assert found.keys() == columns.keys()
+    for name, seeds in columns.items():
+        values = [value for seed in seeds for value in seed.values()]
+        if not values or values.count(None) / len(values) > limit:
+            assert found[name] is None
+        elif (mean := found[name]) is not None:
+            assert min(value for value in values if value is not None) - 1e-9 <= mean <= 1 + 1e-9
+
+
+def test_a_query_that_fails_for_one_is_left_out_for_all() -> None:
+    columns = {"a": [{"p": 1.0, "q": None, "r": 0.0}], "b": [{"p": 0.5, "q": 1.0, "r": 0.1}], "c": [{"p": None}]}
+    found = rounds_of.means(columns, 0.4)
+    assert found == {"a": 0.5, "b": pytest.approx(0.3), "c": None}
+    assert rounds_of.halved(found, 3) == (["a", "b", "c"], ["a", "c"])
+    assert rounds_of.means(columns, 0.0) == {"a": None, "b": pytest.approx(1.6 / 3), "c": None}
+
+
+def test_less_may_be_better() -> None:
+    assert rounds_of.halved({"a": 0.2, "b": 0.1, "c": None}, 2, less_is_better=True) == (["b", "a", "c"], ["b", "c"])
 
 
 def test_an_ordinal_reads_as_people_write_it() -> None:
@@ -134,6 +164,10 @@ def test_a_search_stops_candidates_on_dev_and_keeps_them_in_the_table(halved: Ha
     assert len(trained) == 4 + 2 + 1
     assert len({row.key for row in trained}) == len(trained)
     assert done.calls_made >= len(trained)
+    # What several rounds share was made once, in this run, and serves all of them.
+    assert [row.label for row in outcome.ledger if row.reused] == []
+    shared = max((row for row in outcome.ledger), key=lambda row: len(row.systems))
+    assert {f"{one.candidate} (seed 0)" for one in outcome.rounds} <= {*shared.systems}
     text = (done.folder / "report.md").read_text(encoding="utf-8")
     assert "Which candidates were trained to the end?" in text
     assert "stopped after 25 % of its training data: 4th of 4 on dev, ndcg@10" in text
@@ -293,10 +327,10 @@ def simulated(rng: np.random.Generator, true_gain: float) -> tuple[set[str], flo
     names, queries = [f"recipe-{number}" for number in range(9)], [f"q{number}" for number in range(60)]
     gains = {name: true_gain if name == names[-1] else 0.0 for name in names}
     left, cost, stopped = names, 0.0, dict[str, float]()
-    for share in halving.shares(9, Halving())[:-1]:
+    for share in rounds_of.shares(9, Halving())[:-1]:
         cost += share * len(left)
         dev = {name: float(gains[name] * share + rng.normal(0, 0.3, 60).mean()) for name in left}
-        _, kept = halving.halved(dev, 3)
+        _, kept = rounds_of.halved(dev, 3)
         stopped |= {name: share for name in left if name not in kept}
         left = [name for name in left if name in kept]
     cost += len(left)
@@ -342,8 +376,8 @@ def test_the_page_shows_what_a_suite_takes_and_the_rounds_that_it_makes() -> Non
     rule = Search.model_validate(yaml.safe_load(section)["search"]).halving
     rows = [line.split("|")[2:4] for line in text.splitlines() if line.startswith(("| 1 |", "| 2 |", "| last |"))]
     left, found = 9, []
-    for share in halving.shares(left, rule):
+    for share in rounds_of.shares(left, rule):
         found.append((str(left), "all" if share == 1 else f"1/{round(1 / share)}"))
-        left = halving.go_on(left, rule.eta)
+        left = rounds_of.go_on(left, rule.eta)
     assert [tuple(cell.strip() for cell in row) for row in rows] == found
     assert {line.split("`")[1] for line in text.splitlines() if line.startswith("| `")} == set(Halving.model_fields)

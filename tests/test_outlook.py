@@ -73,6 +73,25 @@ def test_memory_is_the_largest_peak_of_the_class_and_else_of_the_kind(store: Fol
     assert (outlook.needs(index.key).memory_mb, outlook.needs(a).memory_mb) == (None, None)
 
 
+def test_on_a_cluster_only_what_such_a_call_has_taken_is_asked_for(store: FolderStore) -> None:
+    """A job that takes more than it has asked for is killed, and one of its kind may have a smaller model."""
+    recipe = {"tune": ["retriever"]}
+    plan = planned(candidates={"a": recipe, "b": {**recipe, "retriever": {"max_length": 64}}})
+    a, b = (named(plan, f"tune retriever of {name}, seed 0").key for name in "ab")
+    plant(store, facts(plan, "tune retriever of a, seed 0", peak_memory_mb=1000.0))
+    outlook = Outlook(plan, store, one_machine=False)
+    assert (outlook.needs(a).memory_mb, outlook.needs(b).memory_mb) == (MARGIN * 1000, 0.0)
+
+
+def test_on_a_cluster_calls_have_the_same_cores_whatever_their_number(store: FolderStore) -> None:
+    plan, label = planned(), "index with untuned"
+    plant(store, facts(plan, label, seconds=1000.0, share=0.125))
+    outlook, key = Outlook(plan, store, one_machine=False), named(plan, label).key
+    of_such = outlook.estimates[key].seconds * 100 / plan.calls[key].work.units
+    assert outlook.seconds(key, 16) == outlook.seconds(key, 1) == outlook.estimates[key].seconds
+    assert of_such == pytest.approx(1000.0, rel=0.02)
+
+
 def test_light_calls_need_nothing_and_those_at_endpoints_next_to_nothing(store: FolderStore) -> None:
     plan = planned(**{"llm.synthesizer": ENDPOINT})
     outlook = Outlook(plan, store)

@@ -28,7 +28,12 @@ _SECRET_WORDS = {
     "ACCESSKEY", "APIKEY", "AUTH", "CREDENTIAL", "CREDENTIALS", "KEY", "KEYS", "PASS", "PASSPHRASE", "PASSWD",
     "PASSWORD", "PAT", "SECRET", "SECRETS", "TOKEN", "TOKENS",
 }  # fmt: skip
+_SECRET_ENDINGS = ("_PWD", "APIKEY", "PASS", "PASSPHRASE", "PASSWD", "PASSWORD", "SECRET", "TOKEN")
 _swapping = threading.Lock()
+_changing = threading.Lock()
+"""Held while variables change, and while all are read."""
+_own: dict[str, str] | None = None
+"""The environment of this process while another one is in its place; see `applied`."""
 
 
 class Environment(dict[str, str]):
@@ -41,8 +46,13 @@ class Environment(dict[str, str]):
 
 
 def environment_now(device: str | None = None) -> Environment:
-    """Return the environment of this process, with the `device` of a suite unless that is None."""
-    return Environment({**os.environ, **({DEVICE_VARIABLE: device} if device else {})})
+    """Return the environment of this process, with the `device` of a suite unless that is None.
+
+    It is that of the process also while a thread has put that of a call in its place.
+    """
+    with _changing:
+        own = dict(os.environ) if _own is None else _own
+        return Environment({**own, **({DEVICE_VARIABLE: device} if device else {})})
 
 
 def read_at_import(environment: Mapping[str, str]) -> dict[str, str]:
@@ -66,8 +76,8 @@ def without_secrets(environment: Mapping[str, str]) -> Environment:
 
 def _is_secret(name: str) -> bool:
     words = name.upper().split("_")
-    # `PWD` alone is the folder of a process.
-    return not _SECRET_WORDS.isdisjoint(words) or name.upper().endswith("_PWD")
+    # `PWD` alone is the folder of a process, and PGPASSWORD has no word of its own.
+    return not _SECRET_WORDS.isdisjoint(words) or name.upper().endswith(_SECRET_ENDINGS)
 
 
 def for_another_machine(environment: Mapping[str, str]) -> Environment:
@@ -94,18 +104,27 @@ def apply(environment: Mapping[str, str]) -> None:
 
 @contextmanager
 def applied(environment: Mapping[str, str]) -> Iterator[None]:
-    """Replace the environment while a process is started. One thread at a time may do so."""
+    """Replace the environment while a process is started. One thread at a time may do so.
+
+    What other threads should read meanwhile is `environment_now`, not `os.environ`.
+    """
+    global _own
     with _swapping:
-        before = dict(os.environ)
-        if before == environment:
+        if environment_now() == environment:
             yield
             return
-        os.environ.update(environment)
-        for name in [name for name in before if name not in environment]:
-            del os.environ[name]
+        with _changing:
+            before = _own = dict(os.environ)
+            _replace(environment)
         try:
             yield
         finally:
-            os.environ.update(before)
-            for name in [name for name in os.environ if name not in before]:
-                del os.environ[name]
+            with _changing:
+                _replace(before)
+                _own = None
+
+
+def _replace(environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
+    for name in [name for name in os.environ if name not in environment]:
+        del os.environ[name]

@@ -11,12 +11,15 @@ from typing import Literal
 
 from harness import provenance
 from harness.errors import ConfigError, Problem
+from harness.execution.environments import environment_now
 from harness.planning.resources import Resources
 
 CORES_OF_A_JOB = 2
 """With ``auto``, one call runs for every so many cores."""
 CGROUPS = Path("/sys/fs/cgroup")
 STATUS = Path("/proc/self/status")
+DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
+"""Where NVIDIA's driver lists all devices of the machine, whatever a job sees of them."""
 LIMIT_VARIABLE = "HARNESS_MEMORY_LIMIT"
 Jobs = int | Literal["auto"]
 
@@ -60,7 +63,14 @@ def gpus() -> list[str]:
 
     The name of the first is part of keys, so no call may run on one of another kind. Empty without a device.
     """
-    return list(_alike(os.environ.get("CUDA_VISIBLE_DEVICES"))) if provenance.device_class() != "cpu" else []
+    # A call that is being started may see one device alone.
+    visible = environment_now().get("CUDA_VISIBLE_DEVICES")
+    return list(_alike(visible)) if provenance.device_class() != "cpu" else []
+
+
+def gpus_of_machine() -> int:
+    """Return how many GPUs the machine has, those included that this process does not see; at least one."""
+    return max(1, sum(1 for _ in DRIVER_GPUS.glob("*")))
 
 
 @cache

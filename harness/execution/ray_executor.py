@@ -55,10 +55,15 @@ class RayExecutor(RemoteExecutor):
         _join(self._ray, _address(suite))
         nodes = _machines(self._ray)
         most = max((node.get("CPU", 0) for node in nodes), default=0)
-        if self.cpus > most > 0:
+        # A cluster elsewhere may start machines when they are asked for: a task waits for one (see `_Shortage`).
+        if self.cpus > most > 0 and _address(suite) == LOCAL:
             what = f"a call asks for {self.cpus} CPUs, and no machine of the cluster has more than {most:.0f}"
             raise ConfigError(Problem("execution.ray.cpus", what, f"give at most {most:.0f}"))
-        return any(node.get("GPU", 0) >= 1 for node in nodes)
+        if any(node.get("GPU", 0) >= 1 for node in nodes) or (suite.device == "cuda" and _address(suite) != LOCAL):
+            return True
+        if suite.device == "auto" and _address(suite) != LOCAL:
+            log.warning("no machine of the Ray cluster has a GPU now; planned for CPUs (device: cuda waits for a GPU)")
+        return False
 
     def capacity(self) -> Resources:
         offered = self._ray.cluster_resources()

@@ -42,6 +42,8 @@ ADVICE = {
     "TIMEOUT": "raise execution.slurm.minutes",
 }
 ENDED = {*LOST, *ADVICE, "COMPLETED"}
+WORKER_MB = 1024.0
+"""Memory of a job beside that of the call: its Python, and the process that starts the child."""
 HOPELESS = {
     "AccountNotAllowed", "BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionNodeLimit", "PartitionTimeLimit",
     "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed", "AssocMaxWallDurationPerJobLimit",
@@ -155,7 +157,10 @@ class SlurmExecutor(RemoteExecutor):
             if self._looked > seen:
                 missing, seen = 0 if queued else missing + 1, self._looked
             if missing > GONE_AFTER or (queued and queued.state in ENDED):
-                return self._ended(job, queued.state if queued else "", self._settings.minutes)
+                state = queued.state if queued else ""
+                if state == "OUT_OF_MEMORY" and attempt == 1 and task.needs.memory_mb and not self._settings.memory_mb:
+                    raise WorkerLost(f"its Slurm job {job.job_id} was out of memory")
+                return self._ended(job, state, self._settings.minutes)
             if queued and queued.state == "PENDING" and queued.reason in HOPELESS:
                 subprocess.run(["scancel", job.job_id], capture_output=True, check=False)
                 raise StageFailed(f"its job would wait for ever ({queued.reason}); see the section execution.slurm")
@@ -210,7 +215,9 @@ class SlurmExecutor(RemoteExecutor):
     def _submit(self, name: str, task: Task, attempt: int) -> Any:
         """Submit a job. Its environment is this one, without keys: Slurm writes it to disk."""
         settings = self._settings
-        memory = settings.memory_mb or task.needs.memory_mb
+        # A job that was killed for what the harness took it to need gets what the cluster gives by default.
+        known = task.needs.memory_mb + WORKER_MB if task.needs.memory_mb and attempt == 1 else None
+        memory = settings.memory_mb or known
         asked: dict[str, Any] = {
             "job_name": name,
             "time": settings.minutes,

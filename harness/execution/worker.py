@@ -222,8 +222,12 @@ def _check(planned: PlannedCall, here: Machine) -> None:
 
 
 def _share(planned: PlannedCall, cpus: int) -> float:
-    """The share of the machine that a call has; one on a GPU is priced as the whole of it."""
-    return min(1.0, cpus / machine.cores()) if planned.call.device in ("cpu", "any") else 1.0
+    """The share of the machine that a call has: of its cores, or of its GPUs."""
+    if planned.call.device not in ("cpu", "any"):
+        return 1 / machine.gpus_of_machine()
+    # A job of Slurm may be shut in its own cores; a container has those that its limit says.
+    cores = (os.cpu_count() or 1) if "SLURM_JOB_ID" in os.environ else machine.cores()
+    return min(1.0, cpus / cores)
 
 
 @cache

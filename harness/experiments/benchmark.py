@@ -18,7 +18,7 @@ from harness.experiments.noops import Duplicates, no_ops
 from harness.experiments.question_agreement import question_agreement
 from harness.models.hub import commits
 from harness.planning.graph import Plan
-from harness.planning.ledger import build_cost, unknown_costs
+from harness.planning.ledger import build_cost, together, unknown_costs
 from harness.planning.plan import build_plan
 from harness.remarks.front import Ran, front
 from harness.remarks.settings import not_run, settings
@@ -171,7 +171,7 @@ class _Benchmark:
             agreement=question_agreement(self.suite, dataset, rows),
             timings=timings,
             indexes=lost_by_indexes(scores, serving, timings),
-            ledger=(*{**execution.rows, **self.searched.ledger}.values(), *scores.judgements, *forgotten.ledger),
+            ledger=(*together(execution.rows, self.searched.ledger).values(), *scores.judgements, *forgotten.ledger),
             rounds=self.searched.rounds,
             forgotten=forgotten.forgotten,
             paid=session.paid(),

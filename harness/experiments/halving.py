@@ -7,16 +7,17 @@ family of comparisons, and no error rate depends on what was stopped. Test decid
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import NamedTuple
 
 from harness.data.datasets import Dataset
 from harness.errors import ConfigError, Problem
 from harness.execution.session import Executed, Session
 from harness.experiments.curve import at_share, moved
+from harness.experiments.rounds import Column, go_on, halved, means, shares
 from harness.planning.graph import Plan
-from harness.planning.ledger import estimate
+from harness.planning.ledger import estimate, together
 from harness.planning.plan import build_plan
 from harness.planning.speed import Rates, rates
 from harness.report import format as fmt
@@ -31,6 +32,7 @@ from harness.values.measures import Measure
 from harness.values.search import RoundScore
 from harness.values.systems import UNTUNED
 
+log = logging.getLogger(__name__)
 POOL = 10
 """Passages of each untuned run that a round's candidates are ranked among, as in the dev evaluations of a training."""
 
@@ -84,31 +86,6 @@ def ordinal(rank: int) -> str:
     """Return ``1st``, ``2nd``, ``11th``."""
     ending = "th" if rank % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
     return f"{rank}{ending}"
-
-
-def shares(candidates: int, rule: Halving) -> list[float]:
-    """Return the share of the training data of each round; the last one is 1."""
-    rounds = rule.rounds
-    if rounds is None:
-        rounds, left = 1, candidates
-        while left > 1:
-            rounds, left = rounds + 1, go_on(left, rule.eta)
-    return [float(rule.eta) ** (place - rounds + 1) for place in range(rounds)]
-
-
-def go_on(candidates: int, eta: int) -> int:
-    """Return how many of a round's candidates go on to the next."""
-    return max(1, -(-candidates // eta))
-
-
-def halved(values: Mapping[str, float | None], eta: int) -> tuple[list[str], list[str]]:
-    """Rank the candidates of a round, best first, and return them with those that go on.
-
-    Equal ones stay in their order. What has no value is last and goes on: its failure has to be seen in the report.
-    """
-    scored = sorted((name for name in values if values[name] is not None), key=lambda name: -float(values[name] or 0))
-    failed = [name for name in values if values[name] is None]
-    return [*scored, *failed], [*scored[: go_on(len(scored), eta)], *failed]
 
 
 def candidates_of(suite: Suite) -> dict[str, Candidate]:
@@ -209,8 +186,13 @@ def search(session: Session, dataset: Dataset) -> Searched:
         if len(left) < 2:
             break
         done = _round(session, dataset, left, share, measure)
-        values = {name: _mean(done, name, measure) for name in left}
-        ranked, kept = halved(values, rule.eta)
+        columns = {name: _columns(done, name, measure) for name in left}
+        values = means(columns, suite.failure_limit)
+        ranked, kept = halved(values, rule.eta, measure.kind.better == "lower")
+        for name in [name for name in left if values[name] is None]:
+            log.warning(
+                "halving: %s goes on, as more scores of round %d failed than failure_limit allows", name, number
+            )
         rounds += [
             RoundScore(
                 candidate=name, round=number, share=share, measure=str(measure), value=values[name],
@@ -219,7 +201,7 @@ def search(session: Session, dataset: Dataset) -> Searched:
             for name in ranked
         ]  # fmt: skip
         stopped |= {name: share for name in left if name not in kept}
-        ledger |= done.execution.rows
+        ledger = together(ledger, done.execution.rows)
         made += done.execution.made
         left = [name for name in left if name in kept]
     return Searched(stopped, tuple(rounds), ledger, made, rule.score_stopped)
@@ -280,18 +262,9 @@ def _round(session: Session, dataset: Dataset, names: Sequence[str], share: floa
     return session.execute(planned, dataset, (measure,))
 
 
-def _mean(done: Executed, name: str, measure: Measure) -> float | None:
-    """Return the mean of a candidate over queries and seeds; None if any of it failed."""
-    values = [
-        value
-        for system in done.scores.plan.systems
-        if system.name == name
-        for value in values_of(done.rows[system.label], str(measure), DEV).values()
-    ]
-    scored = [value for value in values if value is not None]
-    if not scored or len(scored) < len(values):
-        return None
-    return fmean(scored)
+def _columns(done: Executed, name: str, measure: Measure) -> list[Column]:
+    systems = [system for system in done.scores.plan.systems if system.name == name]
+    return [values_of(done.rows[system.label], str(measure), DEV) for system in systems]
 
 
 def _training_seconds(done: Executed, name: str) -> float:

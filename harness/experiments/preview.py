@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +11,13 @@ from harness.data.datasets import Dataset
 from harness.errors import HarnessError
 from harness.execution import endpoints
 from harness.execution.executors import DEFAULT_EXECUTOR, executor_named
+from harness.execution.remote import RemoteExecutor
 from harness.execution.session import Session, connect
 from harness.experiments import forgetting, halving
 from harness.planning.graph import Plan
 from harness.planning.oracles import build_diagnosis_plan, suite_for
 from harness.planning.outlook import Forecast, Outlook
 from harness.planning.plan import build_plan
-from harness.planning.resources import Resources
 from harness.planning.training_free import affordable
 from harness.remarks import conversations, data, models, sample_size
 from harness.remote.places import store_in
@@ -84,10 +84,11 @@ def preview_of(
     plan = build_plan(suite, dataset)
     store, elsewhere = store_in(store_root), forgetting.plan_forgetting(plan)
     offered = runner.resources()
-    outlook = Outlook(plan, store)
+    here = not isinstance(runner, RemoteExecutor)
+    outlook = Outlook(plan, store, here)
     calls, times = _calls(outlook), [outlook.forecast(offered)]
     if elsewhere is not None:
-        outlook = Outlook(elsewhere.plan, store)
+        outlook = Outlook(elsewhere.plan, store, here)
         calls += [row for row in _calls(outlook) if row["key"] not in plan.calls]
         times.append(outlook.forecast(offered, without=plan.calls))
     warnings = [
@@ -97,11 +98,11 @@ def preview_of(
         *sample_size.before(plan),
         *halving.told(suite, dataset, store),
     ]
-    diagnosis = _diagnosis(suite, dataset, store, offered)
+    diagnosis = _diagnosis(suite, dataset, store, lambda plan: Outlook(plan, store, here).forecast(offered))
     return Preview(plan, calls, judge_estimates(plan), warnings, offered.jobs, times, diagnosis)
 
 
-def _diagnosis(suite: Suite, dataset: Dataset, store: Store, offered: Resources) -> Forecast | str:
+def _diagnosis(suite: Suite, dataset: Dataset, store: Store, forecast: Callable[[Plan], Forecast]) -> Forecast | str:
     """How long the stage calls of a diagnosis on dev take that the store lacks; or why that is not known."""
     part = dataset.splits.get(DIAGNOSED)
     if part is None or not part.judged:
@@ -111,7 +112,7 @@ def _diagnosis(suite: Suite, dataset: Dataset, store: Store, offered: Resources)
     except HarnessError as error:
         return str(error)
     plan = affordable(whole, store, 60 * suite.diagnose.candidate_minutes).plan
-    return Outlook(plan, store).forecast(offered)
+    return forecast(plan)
 
 
 def _calls(outlook: Outlook) -> list[CallRow]:

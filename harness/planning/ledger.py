@@ -87,6 +87,17 @@ def estimate(plan: Plan, store: Store, known: Rates | None = None) -> dict[str, 
     return found
 
 
+def together(rows: Mapping[str, LedgerRow], more: Mapping[str, LedgerRow]) -> dict[str, LedgerRow]:
+    """Return the rows of two executions of one run by key: what either has made was made, for the systems of both."""
+    found = dict(rows)
+    for key, row in more.items():
+        if (known := found.get(key)) is not None:
+            systems = tuple(sorted({*known.systems, *row.systems}))
+            row = known.model_copy(update={"reused": known.reused and row.reused, "systems": systems})
+        found[key] = row
+    return found
+
+
 def build_cost(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow], prices: Prices) -> tuple[float, float]:
     """Return the build cost of a system (data, training, index) in seconds of the machine and in dollars.
 

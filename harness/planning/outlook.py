@@ -41,7 +41,10 @@ class Outlook:
     """What the calls of a plan need, and how long they take on one machine."""
 
     def __init__(self, plan: Plan, store: Store, one_machine: bool = True) -> None:
-        """Unless calls share `one_machine`, nothing is set aside for one of unknown memory: a cluster sees to it."""
+        """Unless calls share `one_machine`, each has its own cores, and takes as long as such ones did.
+
+        Nothing is set aside then for one of unknown memory, as a cluster kills what takes more than it has asked for.
+        """
         self.plan, self._store, self._one_machine = plan, store, one_machine
         self._speeds: dict[str, Speed] = {}
         self._guesses: dict[str, float | None] = {}
@@ -79,12 +82,13 @@ class Outlook:
     @cached_property
     def estimates(self) -> dict[str, CallEstimate]:
         """The estimated cost of each call, alone on the machine."""
-        return estimate(self.plan, self._store, rates_of(self._facts))
+        return estimate(self.plan, self._store, rates_of(self._facts, whole=self._one_machine))
 
     def needs(self, key: str) -> Needs:
-        """Return what a call needs: memory by the largest peak that is known of its class, or else of its kind.
+        """Return what a call needs: memory by the largest peak that is known of its class.
 
-        Of a call whose like has never run, memory is guessed by the sizes of its models and of its data.
+        On one machine, where a call that finds too little runs again alone, that of its kind may stand for it, or else
+        a guess by the sizes of its models and of its data.
         """
         planned = self.plan.calls[key]
         stage, call = load_stage(planned.call.stage), planned.call
@@ -92,7 +96,7 @@ class Outlook:
             # It runs in this process and is over at once.
             return Needs()
         speed = self._speed(key)
-        peak = self._peaks.of(speed)
+        peak = self._peaks.of(speed, alike=self._one_machine)
         waits = stage.is_remote(call.spec)
         return Needs(
             memory_mb=self._memory(key, peak, WAITS_MB if waits else None),
@@ -149,7 +153,8 @@ class Outlook:
 
     def seconds(self, key: str, jobs: int) -> float:
         """Return how long a call takes that has its share of the cores of `jobs` calls."""
-        slower = slowdown(1 / jobs) if is_slowed(self.plan.calls[key].call) else 1.0
+        shares = self._one_machine and is_slowed(self.plan.calls[key].call)
+        slower = slowdown(1 / jobs) if shares else 1.0
         return self.estimates[key].seconds * slower
 
     def forecast(self, resources: Resources, without: Collection[str] = ()) -> Forecast:

@@ -110,18 +110,19 @@ def rates(store: Store) -> Rates:
     return rates_of(entry.facts for entry in store.entries())
 
 
-def rates_of(facts: Iterable[Mapping[str, Any]]) -> Rates:
+def rates_of(facts: Iterable[Mapping[str, Any]], whole: bool = True) -> Rates:
     """Return the units a second of calls with these facts on the whole machine, all calls of a class taken together.
 
-    Seconds of a call that had a share of the cores are taken for fewer, as `slowdown` says. The start of a child and
-    the dev evaluations of a training are taken off, so that a small sample speaks for a large call; never more than
-    half of the rest, as a call that is over at once would seem infinitely fast.
+    With `whole=False`, of calls on the cores that they had. Seconds of a call that had a share of the cores are taken
+    for fewer, as `slowdown` says. The start of a child and the dev evaluations of a training are taken off, so that a
+    small sample speaks for a large call; never more than half of the rest, as a call that is over at once would seem
+    infinitely fast.
     """
     classes: dict[Speed, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     kinds: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     for speed, call in _timed(facts):
         worked = max(call["seconds"] - call.get("notes", {}).get(DEV_EVALUATION_SECONDS, 0.0), 0.0)
-        if call.get("device") == "cpu" and not speed.endpoint:
+        if whole and call.get("device") == "cpu" and not speed.endpoint:
             worked /= slowdown(call.get("share", 1.0))
         seconds = max(worked - STARTUP_SECONDS, worked / 2)
         # What a cache held took no time.
@@ -146,9 +147,9 @@ class Peaks:
     classes: Mapping[Speed, float]
     kinds: Mapping[str, float]
 
-    def of(self, speed: Speed) -> float | None:
-        """Return the peak of a class, that of its kind if the class is unknown, and None if that is unknown too."""
-        return self.classes.get(speed, self.kinds.get(speed.kind))
+    def of(self, speed: Speed, alike: bool = True) -> float | None:
+        """Return the peak of a class; if it is unknown, that of its kind, which may have other models, if `alike`."""
+        return self.classes.get(speed, self.kinds.get(speed.kind) if alike else None)
 
 
 def peaks_of(facts: Iterable[Mapping[str, Any]]) -> Peaks:
