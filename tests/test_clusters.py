@@ -11,6 +11,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -360,6 +361,23 @@ def test_a_worker_keeps_its_own_variables_and_gets_its_cores(
     assert {one["HARNESS_DEVICE"] for one in child.environments[1:]} == {"cpu"}
 
 
+def test_a_call_has_the_share_of_the_machine_that_it_asks_for(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computes = next(one for one in plan.calls.values() if one.call.device == "cpu")
+    on_gpu = replace(computes, call=replace(computes.call, device="NVIDIA H200"))
+    monkeypatch.setattr("harness.execution.machine.cores", lambda: 8)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("harness.execution.machine.DRIVER_GPUS", tmp_path)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert (worker._share(computes, 2), worker._share(on_gpu, 2)) == (0.25, 1.0)
+    # A job of Slurm sees its own cores and GPUs alone.
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    for number in range(8):
+        (tmp_path / f"0000:{number}").mkdir()
+    assert (worker._share(computes, 8), worker._share(on_gpu, 8)) == (0.125, 0.125)
+
+
 def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     """A worker that is killed leaves nothing behind that goes on computing."""
     code = (
@@ -568,9 +586,13 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("harness.execution.slurm_executor.ANSWER_SECONDS", 0.1)
     monkeypatch.setattr("harness.execution.slurm_executor.subprocess.run", lambda *given, **options: None)
 
-    def go(*states: str | None, reason: str = "None", answered: bool = False, logged: bool = True) -> worker.Result:
+    def go(
+        *states: str | None, reason: str = "None", answered: bool = False, logged: bool = True, attempt: int = 2,
+        needs: Needs | None = None, found: bool = False, cancelled: bool = False,
+    ) -> worker.Result:  # fmt: skip
         executor, job, left = SlurmExecutor(), Job(tmp_path), list(states)
         monkeypatch.setattr(executor, "_submit", lambda name, task, attempt: job)
+        monkeypatch.setattr(executor, "_running", lambda name: job if found else None)
         if logged:
             job.paths.stderr.touch()
 
@@ -584,8 +606,10 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 job.paths.result_pickle.touch()
 
         monkeypatch.setattr(executor, "_look", look)
-        task = executor._task(worker.make_call, None, Environment(), Needs())
-        return executor.run_task(task, 2, lambda: None)
+        task = executor._task(worker.make_call, None, Environment(), needs or Needs())
+        if cancelled:
+            task.cancelled.set()
+        return executor.run_task(task, attempt, lambda: None)
 
     return go
 
@@ -604,6 +628,29 @@ def test_the_end_of_a_job_is_one_sentence_with_what_to_do(slurm: Any, state: str
 def test_a_job_that_the_cluster_took_away_may_be_submitted_again(slurm: Any, state: str) -> None:
     with pytest.raises(remote.WorkerLost, match=f"its Slurm job 7 ended with {state}; its log is"):
         slurm("PENDING", "RUNNING", state)
+
+
+def test_a_job_that_took_more_memory_than_was_known_is_sent_again_without_a_bound(slurm: Any) -> None:
+    needs = Needs(500.0)
+    with pytest.raises(remote.WorkerLost, match=r"7 ended with OUT_OF_MEMORY$"):
+        slurm("RUNNING", "OUT_OF_MEMORY", attempt=1, needs=needs)
+    with pytest.raises(StageFailed, match=r"OUT_OF_MEMORY; raise execution.slurm.memory_mb"):
+        slurm("RUNNING", "OUT_OF_MEMORY", attempt=2, needs=needs)
+
+
+def test_a_job_of_another_run_is_left_to_it(
+    slurm: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = list[list[str]]()
+    monkeypatch.setattr(slurm_executor.subprocess, "run", lambda words, **options: asked.append(words))
+    for found in (True, False):
+        with pytest.raises(StageFailed, match="cancelled"):
+            slurm("RUNNING", attempt=1, found=found, cancelled=True)
+    assert asked == [["scancel", "7"]]
+    assert caplog.messages == ["Slurm job 7 is that of another run, and is left to it"]
+    # And if that run cancels it, the call is sent again.
+    with pytest.raises(remote.WorkerLost, match="7 ended with CANCELLED"):
+        slurm("COMPLETING", "CANCELLED", attempt=1, found=True)
 
 
 def test_a_job_that_the_queue_has_forgotten_is_lost(slurm: Any) -> None:

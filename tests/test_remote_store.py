@@ -22,7 +22,7 @@ from harness.errors import ConfigError
 from harness.manifests import MANIFEST
 from harness.remote import leases, objects, store
 from harness.remote.bounded_cache import BOUND_VARIABLE, bound
-from harness.remote.makings import ABANDONED, VERSIONED, Makings, lease_of
+from harness.remote.makings import ABANDONED, VERSIONED, Making, Makings, lease_of
 from harness.remote.objects import Objects
 from harness.remote.store import RemoteStore
 from harness.store import VERSION, FolderStore, Store
@@ -451,6 +451,32 @@ def test_copies_that_were_used_least_recently_are_dropped(tmp_path: Path) -> Non
     second._cache.make_room(0)
     assert [first._copies.place(key).is_dir() for key in keys] == [False, False, True, True]
     assert text_of(second.get(keys[0])) == "x" * 1000
+
+
+def test_a_copy_that_another_process_drops_while_it_is_looked_at_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was seen, and is gone before it is noted as given; once it is noted, nobody drops it."""
+    put(maker := remote_drivers(tmp_path, memory())(), KEY)
+    one, other = (RemoteStore(objects_of(maker), FolderStore(tmp_path / "mine"), ROOMY) for _ in range(2))
+    assert other.get(KEY)
+    other.release()
+    looked, calls = one._copy, list[bool]()
+
+    def dropped_after(key: str, making: Making) -> Path | None:
+        place = looked(key, making)
+        calls.append(place is not None)
+        if len(calls) == 1:
+            assert other._cache._dropped(key) > 0
+        return place
+
+    monkeypatch.setattr(one, "_copy", dropped_after)
+    place = one.get(KEY)
+    assert calls == [True, False]
+    assert place is not None
+    assert place.is_dir()
+    assert other._cache._dropped(KEY) == 0
+    assert place.is_dir()
 
 
 def test_copies_that_were_released_may_be_dropped(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_search import brute_force
 
-from harness.models import stored_vectors
+from harness.models import search, stored_vectors
 from harness.models.search import SEARCH_CHUNK, DenseIndex, Hits
 from harness.models.stored_vectors import Precision, shortened
 from harness.stages.index import size_of
@@ -57,6 +57,29 @@ def test_int8_with_all_documents_rescored_is_exact_search_over_the_stored_vector
     rescore = max(rescore, -(-len(doc_ids) // depth))
     exact = [brute_force(doc_ids, index.vectors, query, depth) for query in queries]
     assert index.search(queries, depth, rescore) == exact
+
+
+@pytest.mark.parametrize("precision", ["int8", "binary"])
+def test_exact_search_in_quantized_vectors_holds_one_part_at_a_time(
+    precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, doc_ids = np.random.default_rng(0), [f"d{number}" for number in range(50)]
+    vectors = rng.standard_normal((50, 16)).astype(np.float32)
+    index = index_of(tmp_path, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), precision, doc_ids)
+    queries = rng.standard_normal((5, 16)).astype(np.float32)
+    exact = [brute_force(doc_ids, index.vectors, query, 7) for query in queries]
+    read, restored = list[int](), index.stored.restored
+
+    def counted(places: Any = slice(None)) -> Any:
+        read.append(len(found := restored(places)))
+        return found
+
+    monkeypatch.setattr(search, "SEARCH_PART", 16)
+    monkeypatch.setattr(index.stored, "restored", counted)
+    for hits, best in zip(index.search(queries, 7, 1_000_000), exact, strict=True):
+        assert [doc_id for doc_id, _ in hits] == [doc_id for doc_id, _ in best]
+        assert [score for _, score in hits] == pytest.approx([score for _, score in best], abs=1e-5)
+    assert read == [16, 16, 16, 2]
 
 
 def pool_of(scores: np.ndarray, doc_ids: list[str], size: int) -> set[str]:

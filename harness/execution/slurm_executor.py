@@ -143,11 +143,15 @@ class SlurmExecutor(RemoteExecutor):
     def run_task(self, task: Task, attempt: int, watch: Callable[[], None]) -> Result:
         # The job of another store is none of this one, whatever its key.
         name = f"harness-{task.name}-{digest_of(self._place)[:8]}"
-        job = (self._running(name) if attempt == 1 else None) or self._submit(name, task, attempt)
+        found = self._running(name) if attempt == 1 else None
+        job = found or self._submit(name, task, attempt)
         missing, since, seen = 0, time.monotonic(), self._looked
         while True:
             if task.cancelled.is_set():
-                subprocess.run(["scancel", job.job_id], capture_output=True, check=False)
+                if found is None:
+                    subprocess.run(["scancel", job.job_id], capture_output=True, check=False)
+                else:
+                    log.warning("Slurm job %s is that of another run, and is left to it", job.job_id)
                 raise StageFailed("cancelled")
             if job.paths.result_pickle.exists():
                 return self._answer(job)
@@ -158,8 +162,11 @@ class SlurmExecutor(RemoteExecutor):
                 missing, seen = 0 if queued else missing + 1, self._looked
             if missing > GONE_AFTER or (queued and queued.state in ENDED):
                 state = queued.state if queued else ""
-                if state == "OUT_OF_MEMORY" and attempt == 1 and task.needs.memory_mb and not self._settings.memory_mb:
-                    raise WorkerLost(f"its Slurm job {job.job_id} was out of memory")
+                # Its own run was interrupted, or it took more memory than such calls have taken so far.
+                guessed = task.needs.memory_mb and not self._settings.memory_mb
+                again = (state == "CANCELLED" and found) or (state == "OUT_OF_MEMORY" and guessed)
+                if again and attempt == 1 and not job.paths.result_pickle.exists():
+                    raise WorkerLost(f"its Slurm job {job.job_id} ended with {state}")
                 return self._ended(job, state, self._settings.minutes)
             if queued and queued.state == "PENDING" and queued.reason in HOPELESS:
                 subprocess.run(["scancel", job.job_id], capture_output=True, check=False)

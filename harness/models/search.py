@@ -120,12 +120,24 @@ class DenseIndex:
         """
         self.check(queries)
         rescored = rescore > 0 and isinstance(self.stored, Int8Vectors | BinaryVectors)
+        if rescored and depth * rescore >= len(self.doc_ids):
+            return self._exactly(queries, depth)
         results: list[Hits] = []
         for start in range(0, len(queries), SEARCH_CHUNK):
             chunk = queries[start : start + SEARCH_CHUNK]
             for query, placed in zip(chunk, self._nearest(chunk, depth * rescore if rescored else depth), strict=True):
                 results.append(self.rescored(query, placed.places, depth) if rescored else self._order.hits(placed))
         return results
+
+    def _exactly(self, queries: NDArray[np.float32], depth: int) -> list[Hits]:
+        """Search by the inner products of all stored vectors with the queries as they are, part by part."""
+
+        def scores(chunk: NDArray[np.float32], part: slice) -> NDArray[np.float32]:
+            products: NDArray[np.float32] = chunk @ self.stored.restored(part).T
+            return products
+
+        chunks = (queries[start : start + SEARCH_CHUNK] for start in range(0, len(queries), SEARCH_CHUNK))
+        return [self._order.hits(placed) for chunk in chunks for placed in self._nearest(chunk, depth, scores)]
 
     def check(self, queries: NDArray[np.float32]) -> None:
         """Raise ValueError if the dimensions of queries and documents differ."""
@@ -143,14 +155,21 @@ class DenseIndex:
         """Return the `depth` best of documents that another index found, ties in trec_eval's order."""
         return self._order.best_of(*placed, depth)
 
-    def _nearest(self, queries: NDArray[np.float32], depth: int) -> list[Placed]:
+    def _nearest(
+        self,
+        queries: NDArray[np.float32],
+        depth: int,
+        scores_of: Callable[[NDArray[np.float32], slice], Iterable[NDArray[np.float32]]] | None = None,
+    ) -> list[Placed]:
         """Search part by part, so that memory is bounded however many documents there are."""
         import numpy as np
+
+        scores_of = scores_of or self.stored.scores
 
         nothing = Placed(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
         best = [nothing] * len(queries)
         for start in range(0, len(self.doc_ids), SEARCH_PART):
-            of_part = self.stored.scores(queries, slice(start, start + SEARCH_PART))
+            of_part = scores_of(queries, slice(start, start + SEARCH_PART))
             for number, scores in enumerate(of_part):
                 places = self._order.places(scores, depth, start)
                 placed = Placed(places, scores[places - start])

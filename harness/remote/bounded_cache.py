@@ -13,9 +13,10 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from harness.errors import ConfigError, Problem
+from harness.locks import NoLock, lock_of
 from harness.store import FolderStore
 
 BOUND_VARIABLE = "HARNESS_STORE_CACHE_GB"
@@ -53,15 +54,25 @@ class BoundedCache:
         """Whether a copy is known to be at the address as well."""
         return (self._used / key).exists()
 
-    def note(self, key: str) -> None:
-        """Note that a copy is at the address, and that this process is given it: it stays while the process lives."""
-        with self._mutex:
+    def note(self, key: str) -> bool:
+        """Note that a copy is at the address, and that this process is given it: it stays while the process lives.
+
+        False if another process has dropped it since it was looked at.
+        """
+        with self._mutex, self._room():
+            if not self.copies.place(key).is_dir():
+                return False
             self._used.mkdir(parents=True, exist_ok=True)
             (self._used / key).touch()
             if key not in self._own:
                 self._own.add(key)
                 with self._own_note().open("a", encoding="ascii") as file:
                     file.write(f"{key}\n")
+            return True
+
+    def _room(self) -> BaseFileLock | NoLock:
+        """The lock under which a copy is given, and under which one is dropped that nobody was given."""
+        return lock_of(self.copies.root / "locks" / "room.lock")
 
     def is_given(self, key: str) -> bool:
         """Whether this process was given a copy."""
@@ -108,8 +119,11 @@ class BoundedCache:
             return 0
         try:
             size = _size_of(self.copies.place(key))
-            self.copies.discard(key)
-            (self._used / key).unlink(missing_ok=True)
+            with self._room():
+                if key in self._given_to_others():
+                    return 0
+                self.copies.discard(key)
+                (self._used / key).unlink(missing_ok=True)
         finally:
             lock.release()
         return size

@@ -48,8 +48,9 @@ class RemoteStore:
                 return self._unfinished(key)
             place = self._copy(key, making) or self._download(key, making)
             if place is not None:
-                self._cache.note(key)
-                return place
+                if self._cache.note(key):
+                    return place
+                continue
             # It was replaced meanwhile, or it is damaged and now out of the way.
             self._makings.forget(key)
         return None
