@@ -147,6 +147,16 @@ def test_a_depth_that_pgvector_does_not_reach_is_refused(address: str, tmp_path:
         IndexedSearch(dense, tmp_path, rule).search(random_units(1, 8), 1100)
 
 
+def test_a_table_that_is_there_costs_what_it_cost_when_it_was_made(
+    dense: DenseIndex, address: str, tmp_path: Path
+) -> None:
+    rule = VectorIndex(kind="pgvector", method="hnsw", address=address, m=9)
+    made = [built(dense, tmp_path, rule) for _ in range(2)]
+    assert [one.found for one in made] == [False, True]
+    assert made[0].before == 0.0 < made[1].before
+    assert Built.read(tmp_path)._replace(found=True, before=made[1].before) == made[1]
+
+
 def test_a_table_is_dropped(address: str, dense: DenseIndex, tmp_path: Path) -> None:
     rule = VectorIndex(kind="pgvector", method="flat", address=address)
     name = built(dense, tmp_path, rule).name

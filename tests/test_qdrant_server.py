@@ -5,6 +5,8 @@ That one searches exactly and has no index, so nothing here speaks of recall or 
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from loopback import running
 from test_stored_vectors import index_of, random_units
-from test_vector_indexes import exact_lists
+from test_vector_indexes import exact_lists, silent
 
 from harness.indexes import qdrant_index, registry
 from harness.indexes.protocol import Vectors
@@ -74,6 +76,48 @@ def test_a_collection_is_made_once_and_named_last(server: Any, dense: DenseIndex
     assert asked == [300]
     assert [one.alias_name for one in server.get_aliases().aliases] == [name]
     assert len(names(server)) == 1
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_makes_is_not(
+    server: Any, dense: DenseIndex, tmp_path: Path
+) -> None:
+    from qdrant_client import models
+
+    def left(name: str, points: int) -> None:
+        server.create_collection(name, models.VectorParams(size=8, distance=models.Distance.COSINE))
+        grown(name, range(points))
+
+    def grown(name: str, numbers: Any) -> None:
+        rows = [models.PointStruct(id=number, vector=[1.0] * 8) for number in numbers]
+        server.upsert(name, points=rows)
+
+    name = build(dense, tmp_path / "built")
+    assert registry.drop(RULE, name)
+    dead, living, strange = f"{name}_{'0' * 8}", f"{name}_{'1' * 8}", f"{name}_of_mine"
+    for other in (dead, living, strange):
+        left(other, 3)
+    registry.library("qdrant").build(
+        Vectors(dense.stored, 300), RULE, tmp_path, lambda done, total: grown(living, [done + 1])
+    )
+    assert dead not in names(server)
+    assert {living, strange} < {*names(server)}
+    assert registry.drop(RULE, name)
+    assert names(server) == [strange]
+
+
+def test_what_the_server_has_already_says_so(server: Any, dense: DenseIndex, tmp_path: Path) -> None:
+    made = [registry.library("qdrant").build(Vectors(dense.stored, 300), RULE, tmp_path, silent) for _ in range(2)]
+    assert [(one.found, one.before) for one in made] == [(False, 0.0), (True, 0.0)]
+
+
+def test_a_build_that_is_asked_to_end_leaves_nothing(server: Any, dense: DenseIndex, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        registry.library("qdrant").build(
+            Vectors(dense.stored, 300), RULE, tmp_path, lambda done, total: os.kill(os.getpid(), signal.SIGTERM)
+        )
+    assert names(server) == []
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("damage", ["gone", "fewer", "changed"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ MOST_CANDIDATES = 1000
 """The largest `hnsw.ef_search` of pgvector: a search by a graph finds no more."""
 SECONDS = 10
 """How long a connection may take."""
+SECONDS_TAKEN = "seconds"
+"""In the comment of a table: what it took when it was made."""
 HEADER, END = b"PGCOPY\n\xff\r\n\x00" + bytes(8), b"\xff\xff"
 """Of the binary format of COPY."""
 
@@ -50,7 +53,7 @@ class PgVector:
         name = f"harness_{digest_of([vectors.digest, rule.key_settings(), lists])[:40]}"
         built = Built(vectors.count, vectors.dimensions, vectors.unit_length, lists, name)
         with _connected(rule) as connection:
-            _provide(connection, vectors, rule, built, progress)
+            built = _provide(connection, vectors, rule, built, progress)
             (size,) = connection.execute("SELECT pg_total_relation_size(%s::regclass)", [name]).fetchone()
         return built._replace(size_bytes=int(size))
 
@@ -153,13 +156,13 @@ def _connected(rule: VectorIndex) -> Iterator[Any]:
             raise ValueError(f"PostgreSQL at {rule.address}: {lines[0]}") from error
 
 
-def _provide(connection: Any, vectors: Vectors, rule: VectorIndex, built: Built, progress: Progress) -> None:
+def _provide(connection: Any, vectors: Vectors, rule: VectorIndex, built: Built, progress: Progress) -> Built:
     """Make the table unless the server has it, whole and unchanged; two processes do not make it at once."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [built.name])
         if _is_whole(connection, vectors, built):
-            return
-        name = built.name
+            return built._replace(found=True, before=_seconds_of(connection, built.name))
+        name, begun = built.name, time.perf_counter()
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         connection.execute(f"DROP TABLE IF EXISTS {name}")
         connection.execute(f"CREATE TABLE {name} (place integer NOT NULL, vector vector({built.dimensions}) NOT NULL)")
@@ -177,12 +180,22 @@ def _provide(connection: Any, vectors: Vectors, rule: VectorIndex, built: Built,
                 "ivf-flat": f"ivfflat (vector {operators}) WITH (lists = {built.lists})",
             }[rule.method]
             connection.execute(f"CREATE INDEX ON {name} USING {using}")
-        connection.execute(f"COMMENT ON TABLE {name} IS '{_comment(rule, built)}'")
+        connection.execute(f"COMMENT ON TABLE {name} IS '{_comment(rule, built, time.perf_counter() - begun)}'")
+    return built
 
 
-def _comment(rule: VectorIndex, built: Built) -> str:
-    told = json.dumps({"made by": "rag-tuning-harness", "vectors": built.passages, "index": rule.key_settings()})
-    return told.replace("'", "''")
+def _comment(rule: VectorIndex, built: Built, seconds: float) -> str:
+    told = {"made by": "rag-tuning-harness", "vectors": built.passages, "index": rule.key_settings()}
+    return json.dumps({**told, SECONDS_TAKEN: round(seconds, 3)}).replace("'", "''")
+
+
+def _seconds_of(connection: Any, name: str) -> float:
+    """What a table took when it was made; 0 if its comment does not say so."""
+    (comment,) = connection.execute("SELECT obj_description(%s::regclass, 'pg_class')", [name]).fetchone()
+    try:
+        return float(json.loads(comment)[SECONDS_TAKEN])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return 0.0
 
 
 def _is_whole(connection: Any, vectors: Vectors, built: Built) -> bool:

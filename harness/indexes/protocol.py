@@ -44,7 +44,8 @@ class Built(NamedTuple):
     """What is known of an index that was built; sizes in bytes, None where the library does not tell them.
 
     `cosine`: neighbours are sought by cosine, as all vectors have length 1; otherwise by inner product. `name` is that
-    of the table or collection of a server. `lists` is 0 for methods without lists.
+    of the table or collection of a server. `lists` is 0 for methods without lists. `found`: the server had it already;
+    `before` are the seconds that it took then, and is 0 if nobody knows. These two are not kept.
     """
 
     passages: int
@@ -54,9 +55,12 @@ class Built(NamedTuple):
     name: str = ""
     size_bytes: int | None = None
     memory_bytes: int | None = None
+    found: bool = False
+    before: float = 0.0
 
     def write(self, folder: Path) -> None:
-        (folder / BUILT_FILE).write_text(json.dumps(self._asdict()), encoding="utf-8")
+        kept = {name: value for name, value in self._asdict().items() if name not in ("found", "before")}
+        (folder / BUILT_FILE).write_text(json.dumps(kept), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Built:

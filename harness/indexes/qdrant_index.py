@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import tempfile
+import threading
 import time
 import uuid
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +58,8 @@ class Qdrant:
             return _build_here(vectors, rule, built, folder / FOLDER, progress)
         name = f"harness_{digest_of([vectors.digest, rule.key_settings()])[:40]}"
         built = built._replace(name=name)
-        _asked(rule, lambda client: _provide(client, vectors, rule, built, progress))
-        return built
+        made: Built = _asked(rule, lambda client: _provide(client, vectors, rule, built, progress))
+        return made
 
     def open(self, folder: Path, rule: VectorIndex, built: Built, vectors: Vectors) -> Any:
         if rule.address is None:
@@ -196,14 +200,14 @@ def _asked(rule: VectorIndex, ask: Any) -> Any:
         client.close()
 
 
-def _provide(client: Any, vectors: Vectors, rule: VectorIndex, built: Built, progress: Progress) -> None:
+def _provide(client: Any, vectors: Vectors, rule: VectorIndex, built: Built, progress: Progress) -> Built:
     """Make the collection unless the server has it, whole and unchanged; its name is an alias that is set last."""
     from qdrant_client import models
 
     if _is_whole(client, vectors, built):
-        return
+        return built._replace(found=True)
     aside = f"{built.name}_{uuid.uuid4().hex[:8]}"
-    before = _collections(client, built.name)
+    before, others = _collections(client, built.name), _unnamed(client, built.name)
     graph = models.HnswConfigDiff(m=rule.m, ef_construct=rule.ef_construction, full_scan_threshold=SMALLEST_KB)
     client.create_collection(
         aside,
@@ -216,28 +220,49 @@ def _provide(client: Any, vectors: Vectors, rule: VectorIndex, built: Built, pro
         ),
     )
     try:
-        for start, part in vectors.parts():
-            for first in range(0, len(part), BATCH):
-                rows = part[first : first + BATCH].tolist()
-                points = [models.PointStruct(id=start + first + number, vector=row) for number, row in enumerate(rows)]
-                client.upsert(aside, points=points, wait=True)
-            progress(start + len(part), vectors.count)
-        _wait_until_indexed(client, aside)
+        with _interruptible():
+            for start, part in vectors.parts():
+                for first in range(0, len(part), BATCH):
+                    rows = enumerate(part[first : first + BATCH].tolist(), start + first)
+                    points = [models.PointStruct(id=number, vector=row) for number, row in rows]
+                    client.upsert(aside, points=points, wait=True)
+                progress(start + len(part), vectors.count)
+            _wait_until_indexed(client, aside)
     except BaseException:
         client.delete_collection(aside)
         raise
     named = models.CreateAlias(collection_name=aside, alias_name=built.name)
     removed = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=built.name))] if before else []
     client.update_collection_aliases([*removed, models.CreateAliasOperation(create_alias=named)])
-    for name in before:
+    # One of the same vectors that has not grown meanwhile is what a killed process has left.
+    left = [name for name, count in _unnamed(client, built.name).items() if others.get(name) == count]
+    for name in [*before, *left]:
         client.delete_collection(name)
+    return built
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM, which ends the process of a call, raise: what is made on a server has to be removed there."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _drop(client: Any, name: str) -> bool:
     from qdrant_client import models
 
-    collections = _collections(client, name)
-    if collections:
+    named, collections = _collections(client, name), [*_collections(client, name), *_unnamed(client, name)]
+    if named:
         removed = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=name))
         client.update_collection_aliases([removed])
     for collection in collections:
@@ -248,6 +273,13 @@ def _drop(client: Any, name: str) -> bool:
 def _collections(client: Any, name: str) -> list[str]:
     """Return the collections that a name stands for."""
     return [one.collection_name for one in client.get_aliases().aliases if one.alias_name == name]
+
+
+def _unnamed(client: Any, name: str) -> dict[str, int]:
+    """Return the collections that were made for a name and do not have it, with the vectors that each holds."""
+    own, named = re.compile(rf"{name}_[0-9a-f]{{8}}"), {one.collection_name for one in client.get_aliases().aliases}
+    found = [one.name for one in client.get_collections().collections if own.fullmatch(one.name)]
+    return {other: client.count(other).count for other in found if other not in named}
 
 
 def _wait_until_indexed(client: Any, name: str) -> None:
