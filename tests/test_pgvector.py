@@ -157,6 +157,17 @@ def test_a_table_that_is_there_costs_what_it_cost_when_it_was_made(
     assert Built.read(tmp_path)._replace(found=True, before=made[1].before) == made[1]
 
 
+def test_a_table_that_goes_while_it_is_searched_is_one_sentence(
+    dense: DenseIndex, address: str, tmp_path: Path
+) -> None:
+    rule = VectorIndex(kind="pgvector", method="flat", address=address)
+    done = built(dense, tmp_path, rule)
+    searcher = PgSearcher(rule, done)
+    assert registry.drop(rule, done.name)
+    with pytest.raises(ValueError, match=r"^PostgreSQL at \S+: relation \S+ does not exist; run again"):
+        searcher.search(random_units(1, DIMENSIONS), 5)
+
+
 def test_a_table_is_dropped(address: str, dense: DenseIndex, tmp_path: Path) -> None:
     rule = VectorIndex(kind="pgvector", method="flat", address=address)
     name = built(dense, tmp_path, rule).name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,12 +97,22 @@ class PgSearcher:
         scores = np.zeros((len(queries), count), dtype=np.float32)
         for number, query in enumerate(queries):
             asked = {"query": _text(query), "count": count}
-            rows = self._connection.execute(self.statement, asked).fetchall()
+            rows = self._rows(asked)
             if rows:
                 found, distances = zip(*rows, strict=True)
                 places[number, : len(rows)] = found
                 scores[number, : len(rows)] = _score(self._built, np.array(distances, dtype=np.float32))
         return Neighbours(places, scores)
+
+    def _rows(self, asked: Mapping[str, Any]) -> list[Any]:
+        """The answer to a query. Raises ValueError if the table or the server is gone."""
+        import psycopg
+
+        try:
+            found: list[Any] = self._connection.execute(self.statement, asked).fetchall()
+        except psycopg.Error as error:
+            raise _refused(self._rule, error) from error
+        return found
 
     @property
     def statement(self) -> str:
@@ -152,8 +162,12 @@ def _connected(rule: VectorIndex) -> Iterator[Any]:
         try:
             yield connection
         except psycopg.Error as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise ValueError(f"PostgreSQL at {rule.address}: {lines[0]}") from error
+            raise _refused(rule, error) from error
+
+
+def _refused(rule: VectorIndex, error: Exception) -> ValueError:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return ValueError(f"PostgreSQL at {rule.address}: {lines[0]}; run again: what is missing there is made again")
 
 
 def _provide(connection: Any, vectors: Vectors, rule: VectorIndex, built: Built, progress: Progress) -> Built:
