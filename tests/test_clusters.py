@@ -558,6 +558,20 @@ def test_a_task_that_no_machine_can_run_is_told_and_does_not_wait_for_ever(
     ]
 
 
+def test_a_cluster_that_goes_away_fails_its_calls_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*given: Any, **more: Any) -> Any:
+        raise ConnectionError("GCS has died.")
+
+    ray = WaitingRay(0)
+    ray.cluster_resources = lambda: {"CPU": 4.0}
+    executor = reached(pocket.suite(), monkeypatch, ray)
+    assert executor.capacity().jobs == 4
+    ray.cluster_resources = ray.get = gone
+    assert executor.capacity().jobs == 4
+    with pytest.raises(StageFailed, match=r"does not answer any more \(GCS has died\); see whether its head is up"):
+        executor.run_task(executor._task(worker.make_call, None, Environment(), Needs()), 1, lambda: None)
+
+
 def test_settings_of_a_cluster_are_part_of_no_key() -> None:
     plain = build_plan(pocket.suite(), pocket.dataset())
     changes = {"execution": {"ray": {"cpus": 4}, "slurm": {"partition": "long", "options": {"qos": "high"}}}}

@@ -40,6 +40,8 @@ class RayExecutor(RemoteExecutor):
     kind = "ray"
     _ray: Any
     _settings = RayCluster()
+    _known: Mapping[str, float] = {}
+    """What the cluster had when it last answered."""
 
     @property
     def cpus(self) -> int:
@@ -65,12 +67,26 @@ class RayExecutor(RemoteExecutor):
             log.warning("no machine of the Ray cluster has a GPU now; planned for CPUs (device: cuda waits for a GPU)")
         return False
 
+    @property
+    def _gone(self) -> tuple[type[Exception], ...]:
+        """What Ray raises where its head does not answer."""
+        return self._ray.exceptions.RayError, ConnectionError, RuntimeError
+
     def capacity(self) -> Resources:
-        offered = self._ray.cluster_resources()
+        with contextlib.suppress(*self._gone):
+            self._known = self._ray.cluster_resources()
+        offered = self._known
         # Memory is for Ray to keep: a task waits until a machine has what it asks for.
         return Resources(max(1, int(offered.get("CPU", 0) // self.cpus)), int(offered.get("GPU", 0)))
 
     def run_task(self, task: Task, attempt: int, watch: Callable[[], None]) -> Result:
+        try:
+            return self._run_task(task, attempt, watch)
+        except self._gone as error:
+            what = f"the Ray cluster does not answer any more ({_last_line(error)})"
+            raise StageFailed(f"{what}; see whether its head is up, and run again") from None
+
+    def _run_task(self, task: Task, attempt: int, watch: Callable[[], None]) -> Result:
         ray, errors = self._ray, self._ray.exceptions
         lost = (errors.WorkerCrashedError, errors.NodeDiedError, errors.LocalRayletDiedError, errors.OutOfMemoryError)
         asked = self._asked(task)
