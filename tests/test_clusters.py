@@ -38,7 +38,8 @@ from harness.execution.notes import Notes
 from harness.execution.ray_executor import RayExecutor
 from harness.execution.scheduler import Execution, carry_out
 from harness.execution.session import Session
-from harness.execution.slurm_executor import ADVICE, ENDED, GONE_AFTER, HOPELESS, LOST, Queued, SlurmExecutor, _raised
+from harness.execution.slurm_executor import GONE_AFTER, WORKER_MB, SlurmExecutor
+from harness.execution.slurm_words import ADVICE, ENDED, HOPELESS, LOST, Queued, raised
 from harness.execution.worker import Place, Sent
 from harness.planning.calls import planned
 from harness.planning.graph import ExpectedWork, Plan, PlannedCall
@@ -644,12 +645,25 @@ def test_a_job_that_the_cluster_took_away_may_be_submitted_again(slurm: Any, sta
         slurm("PENDING", "RUNNING", state)
 
 
-def test_a_job_that_took_more_memory_than_was_known_is_sent_again_without_a_bound(slurm: Any) -> None:
+def test_a_job_that_took_more_memory_than_was_known_is_sent_again_with_more(slurm: Any) -> None:
     needs = Needs(500.0)
-    with pytest.raises(remote.WorkerLost, match=r"7 ended with OUT_OF_MEMORY$"):
-        slurm("RUNNING", "OUT_OF_MEMORY", attempt=1, needs=needs)
+    for attempt in (1, 2):
+        with pytest.raises(remote.WorkerLost, match=r"7 ended with OUT_OF_MEMORY$"):
+            slurm("RUNNING", "OUT_OF_MEMORY", attempt=attempt, needs=needs)
     with pytest.raises(StageFailed, match=r"OUT_OF_MEMORY; raise execution.slurm.memory_mb"):
-        slurm("RUNNING", "OUT_OF_MEMORY", attempt=2, needs=needs)
+        slurm("RUNNING", "OUT_OF_MEMORY", attempt=3, needs=needs)
+    executor = SlurmExecutor()
+    assert (executor._memory_mb("a", needs), executor._memory_mb("a", Needs())) == (500 + WORKER_MB, None)
+    executor._doubled["a"] = 2
+    assert (executor._memory_mb("a", needs), executor._memory_mb("b", needs)) == (
+        4 * (500 + WORKER_MB),
+        500 + WORKER_MB,
+    )
+
+
+def test_a_job_has_no_variables_of_the_job_that_it_is_sent_from() -> None:
+    given = {"SLURM_CPU_BIND": "x", "SLURM_JOB_ID": "7", "SLURM_CONF": "/c", "SBATCH_ACCOUNT": "a", "PGPASSWORD": "x"}
+    assert slurm_executor._own_variables(given) == {"SLURM_CONF": "/c", "SBATCH_ACCOUNT": "a"}
 
 
 def test_a_job_of_another_run_is_left_to_it(
@@ -750,8 +764,8 @@ def test_the_files_of_a_job_that_succeeded_are_deleted_and_no_others(tmp_path: P
 def test_what_a_job_raised_is_found_in_its_traceback() -> None:
     """submitit tells a traceback and then the paths of its logs."""
     text = "Job failed with trace:\n  File x\nModuleNotFoundError: No module named 'harness'\n---\nlogs:\n  - /a/b.out"
-    assert _raised(text) == "ModuleNotFoundError: No module named 'harness'"
-    assert _raised("a line\n  - /a/b.out\n") == "- /a/b.out"
+    assert raised(text) == "ModuleNotFoundError: No module named 'harness'"
+    assert raised("a line\n  - /a/b.out\n") == "- /a/b.out"
 
 
 def test_a_job_that_would_wait_for_ever_fails(slurm: Any) -> None:

@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from harness import remembered
 from harness.errors import ConfigError, ModelMissing, Problem, StageFailed
-from harness.execution.environments import applied, environment_now, without_secrets
-from harness.execution.remote import RemoteExecutor, Task, WorkerLost
+from harness.execution.environments import Environment, applied, environment_now, without_secrets
+from harness.execution.remote import ATTEMPTS, RemoteExecutor, Task, WorkerLost
+from harness.execution.slurm_words import ADVICE, BUSY, ENDED, HOPELESS, Queued, last_line, raised
 from harness.execution.worker import INSTALL_THERE, Result
 from harness.hashing import digest_of
-from harness.planning.resources import Resources
+from harness.planning.resources import Needs, Resources
 from harness.provenance import Machine
 from harness.remote.objects import is_address
 from harness.suite.execution import SlurmCluster
@@ -33,22 +33,8 @@ from harness.suite.spec import Suite
 COMMANDS = ("sbatch", "squeue", "scancel", "srun")
 FOLDER_OF_JOBS = ".harness/workers"
 """For a store at an address, below the folder that one works in."""
-LOST = {"BOOT_FAIL", "FAILED", "NODE_FAIL", "PREEMPTED", "REVOKED"}
-"""States of a job that ended without an answer and may be submitted again."""
-ADVICE = {
-    "CANCELLED": "somebody cancelled it",
-    "DEADLINE": "its deadline has passed",
-    "OUT_OF_MEMORY": "raise execution.slurm.memory_mb, or use smaller batches",
-    "TIMEOUT": "raise execution.slurm.minutes",
-}
-ENDED = {*LOST, *ADVICE, "COMPLETED"}
 WORKER_MB = 1024.0
 """Memory of a job beside that of the call: its Python, and the process that starts the child."""
-HOPELESS = {
-    "AccountNotAllowed", "BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionNodeLimit", "PartitionTimeLimit",
-    "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed", "AssocMaxWallDurationPerJobLimit",
-}  # fmt: skip
-"""Reasons for which a job waits that no waiting removes."""
 WAITING_SECONDS = 120.0
 """After how long in the queue a job is told of, once for each reason."""
 GONE_AFTER = 5
@@ -56,24 +42,9 @@ GONE_AFTER = 5
 NO_LOG = "it wrote no log: let execution.slurm.folder name a folder that all nodes see"
 ANSWER_SECONDS = 60.0
 """How long a network file system may take to show the answer of a job that has ended."""
-BUSY = re.compile(
-    r"timed out|temporarily|unable to contact|zero bytes|not connected|connection (?:refused|reset|fail)|standby"
-    r"|MaxSubmitJob",
-    re.IGNORECASE,
-)
-"""What sbatch says if its controller is busy or starts again, or holds as many jobs of a user as it may."""
 SUBMIT_SECONDS, SUBMIT_PAUSES = 600.0, (5.0, 60.0)
 """How long a busy controller is asked to take a job, and the first and the longest pause in between."""
 log = logging.getLogger(__name__)
-
-
-class Queued(NamedTuple):
-    """A job as the queue shows it."""
-
-    number: str
-    name: str
-    state: str
-    reason: str
 
 
 class SlurmExecutor(RemoteExecutor):
@@ -92,6 +63,7 @@ class SlurmExecutor(RemoteExecutor):
         self._looking = threading.Lock()
         self._remembered, self._folder = "", Path()
         self._told: set[str] = set()
+        self._doubled: dict[str, int] = {}
 
     @property
     def cpus(self) -> int:
@@ -125,7 +97,7 @@ class SlurmExecutor(RemoteExecutor):
         try:
             self._look()
         except subprocess.SubprocessError as error:
-            what = f"squeue cannot ask the cluster: {_last_line(getattr(error, 'stderr', ''))}"
+            what = f"squeue cannot ask the cluster: {last_line(getattr(error, 'stderr', ''))}"
             raise ConfigError(Problem("--executor slurm", what, "see whether `sinfo` works here")) from None
         self._folder = self._jobs_folder()
         return self._settings.gres is not None
@@ -162,10 +134,12 @@ class SlurmExecutor(RemoteExecutor):
                 missing, seen = 0 if queued else missing + 1, self._looked
             if missing > GONE_AFTER or (queued and queued.state in ENDED):
                 state = queued.state if queued else ""
-                # Its own run was interrupted, or it took more memory than such calls have taken so far.
-                guessed = task.needs.memory_mb and not self._settings.memory_mb
-                again = (state == "CANCELLED" and found) or (state == "OUT_OF_MEMORY" and guessed)
-                if again and attempt == 1 and not job.paths.result_pickle.exists():
+                again = state == "CANCELLED" and found is not None and attempt == 1
+                if state == "OUT_OF_MEMORY" and task.needs.memory_mb and not self._settings.memory_mb:
+                    # It took more than such calls have taken so far.
+                    self._doubled[name] = self._doubled.get(name, 0) + 1
+                    again = attempt < ATTEMPTS
+                if again and not job.paths.result_pickle.exists():
                     raise WorkerLost(f"its Slurm job {job.job_id} ended with {state}")
                 return self._ended(job, state, self._settings.minutes)
             if queued and queued.state == "PENDING" and queued.reason in HOPELESS:
@@ -175,6 +149,12 @@ class SlurmExecutor(RemoteExecutor):
                 self._tell(queued)
             watch()
             time.sleep(self.polls)
+
+    def _memory_mb(self, name: str, needs: Needs) -> float | None:
+        """The memory that a job asks for; twice as much each time that it was not enough. None if nothing is known."""
+        if not needs.memory_mb:
+            return None
+        return float(2 ** self._doubled.get(name, 0)) * (needs.memory_mb + WORKER_MB)
 
     def _tell(self, queued: Queued) -> None:
         """Say that a job waits, and why: it looks as if it ran. Other jobs that wait for the same are not told of."""
@@ -202,7 +182,7 @@ class SlurmExecutor(RemoteExecutor):
             result: Result = job.result()
         except Exception as error:
             # The worker answers with a value, so what is raised is about getting there.
-            what = f"its Slurm job {job.job_id} failed: {_raised(str(error))}"
+            what = f"its Slurm job {job.job_id} failed: {raised(str(error))}"
             raise StageFailed(f"{what}; {INSTALL_THERE}, and see execution.slurm.setup") from None
         if result.failure:
             # The machines of the cluster may be others than they were.
@@ -222,9 +202,7 @@ class SlurmExecutor(RemoteExecutor):
     def _submit(self, name: str, task: Task, attempt: int) -> Any:
         """Submit a job. Its environment is this one, without keys: Slurm writes it to disk."""
         settings = self._settings
-        # A job that was killed for what the harness took it to need gets what the cluster gives by default.
-        known = task.needs.memory_mb + WORKER_MB if task.needs.memory_mb and attempt == 1 else None
-        memory = settings.memory_mb or known
+        memory = settings.memory_mb or self._memory_mb(name, task.needs)
         asked: dict[str, Any] = {
             "job_name": name,
             "time": settings.minutes,
@@ -243,11 +221,11 @@ class SlurmExecutor(RemoteExecutor):
         deadline, pause = time.monotonic() + SUBMIT_SECONDS, SUBMIT_PAUSES[0]
         while True:
             try:
-                with applied(without_secrets(environment_now())):
+                with applied(_own_variables(environment_now())):
                     return executor.submit(task.function, task.argument, task.place, attempt)
             except self._submitit.core.utils.FailedJobError as error:
                 # If the controller took the job and only its reply was lost, that job finds nothing to do, and ends.
-                reason = _last_line(str(error)).removeprefix("sbatch: error: Batch job submission failed: ")
+                reason = last_line(str(error)).removeprefix("sbatch: error: Batch job submission failed: ")
                 if not BUSY.search(str(error)):
                     raise StageFailed(f"sbatch refused its job: {reason}; see the section execution.slurm") from None
                 if time.monotonic() + pause > deadline:
@@ -284,6 +262,14 @@ class SlurmExecutor(RemoteExecutor):
             self._queue = {fields[0]: Queued(*fields) for fields in jobs if len(fields) == 4}
 
 
+def _own_variables(environment: Mapping[str, str]) -> Environment:
+    """The variables that a job is given: without keys, and without those of the job that this process may run in."""
+    return Environment(
+        {name: value for name, value in without_secrets(environment).items()
+         if name == "SLURM_CONF" or not name.startswith("SLURM_")}
+    )  # fmt: skip
+
+
 def _imported() -> Any:
     try:
         import submitit
@@ -293,13 +279,3 @@ def _imported() -> Any:
     with contextlib.suppress(AttributeError):
         logging.getLogger("submitit").setLevel(logging.ERROR)
     return submitit
-
-
-def _raised(text: str) -> str:
-    """The last exception that a text with a traceback names."""
-    named = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception): .*)$", text, re.MULTILINE)
-    return named[-1].rstrip(".") if named else _last_line(text)
-
-
-def _last_line(text: str | None) -> str:
-    return ((text or "").strip().splitlines() or ["no reason given"])[-1].strip().rstrip(".")

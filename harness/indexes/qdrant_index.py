@@ -228,12 +228,12 @@ def _provide(client: Any, vectors: Vectors, rule: VectorIndex, built: Built, pro
                     client.upsert(aside, points=points, wait=True)
                 progress(start + len(part), vectors.count)
             _wait_until_indexed(client, aside)
+        named = models.CreateAlias(collection_name=aside, alias_name=built.name)
+        gone = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=built.name))
+        client.update_collection_aliases([*([gone] if before else []), models.CreateAliasOperation(create_alias=named)])
     except BaseException:
         client.delete_collection(aside)
         raise
-    named = models.CreateAlias(collection_name=aside, alias_name=built.name)
-    removed = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=built.name))] if before else []
-    client.update_collection_aliases([*removed, models.CreateAliasOperation(create_alias=named)])
     # One of the same vectors that has not grown meanwhile is what a killed process has left.
     left = [name for name, count in _unnamed(client, built.name).items() if others.get(name) == count]
     for name in [*before, *left]:
