@@ -26,13 +26,15 @@ from harness.experiments import rounds as rounds_of
 from harness.planning.graph import Plan
 from harness.planning.plan import build_plan
 from harness.report.content import outcome as outcome_content
+from harness.report.content import rounds as rounds_content
+from harness.report.view import view
 from harness.stages.pool import PoolSpec, pool
 from harness.stages.retrieve import RUN_FILE
 from harness.stages.shared import common
 from harness.statistics import stats
 from harness.suite.files import load_suite
 from harness.suite.search import Halving, Search, expanded
-from harness.values.measures import Measure
+from harness.values.measures import Measure, parse
 from harness.values.records import Document
 
 ETAS = st.integers(2, 5)
@@ -96,6 +98,30 @@ def test_a_query_that_fails_for_one_is_left_out_for_all() -> None:
     assert found == {"a": 0.5, "b": pytest.approx(0.3), "c": None}
     assert rounds_of.halved(found, 3) == (["a", "b", "c"], ["a", "c"])
     assert rounds_of.means(columns, 0.0) == {"a": None, "b": pytest.approx(1.6 / 3), "c": None}
+
+
+def test_a_stopped_candidate_is_compared_with_the_last_that_went_on() -> None:
+    queries = [f"q{number}" for number in range(40)]
+    groups, measure = {query: query for query in queries}, parse("ndcg@10")
+    rng = np.random.default_rng(0)
+
+    def column(worse: float) -> dict[str, float | None]:
+        return {query: float(np.clip(0.6 - worse + 0.1 * rng.standard_normal(), 0, 1)) for query in queries}
+
+    columns = {"best": [column(-0.2)], "last": [column(0.0)], "near": [column(0.0)], "bad": [column(0.4)]}
+    found = rounds_of.behind(columns, ["best", "last"], groups, measure, 0.0)
+    assert found.keys() == {"near", "bad"}
+    near, bad = found["near"], found["bad"]
+    assert near.low is not None
+    assert near.high is not None
+    assert bad.high is not None
+    assert near.low < 0 < near.high
+    assert bad.high < -0.2
+    # Seeds count by their mean; one that failed for good is not what others are compared with.
+    columns = {"last": [column(0.0), column(0.0)], "broken": [{"q0": None}, {"q0": None}], "bad": [column(0.4)] * 2}
+    found = rounds_of.behind(columns, ["last", "broken"], groups, measure, 0.0)
+    assert found.keys() == {"bad"}
+    assert rounds_of.behind(columns, [*columns], groups, measure, 0.0) == {}
 
 
 def test_less_may_be_better() -> None:
@@ -171,6 +197,9 @@ def test_a_search_stops_candidates_on_dev_and_keeps_them_in_the_table(halved: Ha
     text = (done.folder / "report.md").read_text(encoding="utf-8")
     assert "Which candidates were trained to the end?" in text
     assert "stopped after 25 % of its training data: 4th of 4 on dev, ndcg@10" in text
+    for row in outcome.rounds:
+        assert (row.difference is None) == row.kept
+    assert "Dev has too few groups to show that any of them is worse than the last that went on." in text
     again = benchmark.run(halved.suite, halved.store, executor=smallsuite.Here())
     assert again.calls_made == 0
     assert [row.model_dump() for row in again.outcome.rounds] == [row.model_dump() for row in outcome.rounds]
@@ -358,6 +387,17 @@ def test_error_rates_hold_and_training_is_saved() -> None:
     real = [simulated(rng, 0.5) for _ in range(100)]
     assert sum(winner == "recipe-8" for _, _, winner in real) > 60
     assert sum("recipe-8" in improved for improved, _, _ in real) > 60
+
+
+def test_the_report_says_how_many_were_shown_to_be_worse(halved: Halved) -> None:
+    highs = iter([-0.1, 0.1, 0.1])
+    rows = tuple(
+        row if row.kept else row.model_copy(update={"difference": -0.2, "low": -0.3, "high": next(highs)})
+        for row in halved.done.outcome.rounds
+    )
+    table = rounds_content.rounds(view(halved.done.outcome.model_copy(update={"rounds": rows})))
+    assert table is not None
+    assert "Dev shows 1 of the 3 stopped to be worse than the last that went on" in table.caption
 
 
 def test_no_table_of_rounds_without_a_search(tmp_path: Path, store: Path) -> None:

@@ -15,7 +15,7 @@ from harness.data.datasets import Dataset
 from harness.errors import ConfigError, Problem
 from harness.execution.session import Executed, Session
 from harness.experiments.curve import at_share, moved
-from harness.experiments.rounds import Column, go_on, halved, means, shares
+from harness.experiments.rounds import Column, behind, go_on, halved, means, shares
 from harness.planning.graph import Plan
 from harness.planning.ledger import estimate, together
 from harness.planning.plan import build_plan
@@ -189,6 +189,8 @@ def search(session: Session, dataset: Dataset) -> Searched:
         columns = {name: _columns(done, name, measure) for name in left}
         values = means(columns, suite.failure_limit)
         ranked, kept = halved(values, rule.eta, measure.kind.better == "lower")
+        groups = {key: query.group for key, query in dataset.splits[DEV].queries.items()}
+        lost = behind(columns, kept, groups, measure, suite.failure_limit)
         for name in [name for name in left if values[name] is None]:
             log.warning(
                 "halving: %s goes on, as more scores of round %d failed than failure_limit allows", name, number
@@ -197,6 +199,7 @@ def search(session: Session, dataset: Dataset) -> Searched:
             RoundScore(
                 candidate=name, round=number, share=share, measure=str(measure), value=values[name],
                 rank=ranked.index(name) + 1, kept=name in kept, seconds=_training_seconds(done, name),
+                **lost[name].model_dump(include={"difference", "low", "high"}) if name in lost else {},
             )
             for name in ranked
         ]  # fmt: skip

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from harness.statistics.stats import Paired, compare
 from harness.suite.search import Halving
+from harness.values.findings import Comparison
+from harness.values.measures import Measure
 
 Column = Mapping[str, float | None]
 """Values of one seed by query; None where the score failed."""
@@ -53,6 +56,35 @@ def means(columns: Mapping[str, Sequence[Column]], limit: float) -> dict[str, fl
     for name, seeds in usable.items():
         values = [value for seed in seeds for query, value in seed.items() if query in common and value is not None]
         found[name] = fmean(values) if values else None
+    return found
+
+
+def behind(
+    columns: Mapping[str, Sequence[Column]], kept: Sequence[str], groups: Mapping[str, str], measure: Measure,
+    limit: float,
+) -> dict[str, Comparison]:  # fmt: skip
+    """Compare each stopped candidate with the last one of `kept` that has a value: means over seeds, by group.
+
+    `kept` are in the order of their ranks. What dev cannot tell apart has an interval that holds 0.
+    """
+    known = [name for name in kept if _failed_share(columns[name]) <= limit]
+    stopped = [name for name in columns if name not in kept]
+    if not known or not stopped:
+        return {}
+    last = _over_seeds(columns[known[-1]])
+    pairs = [
+        Paired(system=name, measure=measure, values=_over_seeds(columns[name]), baseline=last, groups=groups)
+        for name in stopped
+    ]
+    return {row.system: row for row in compare("exploratory", pairs, failure_limit=limit)}
+
+
+def _over_seeds(seeds: Sequence[Column]) -> dict[str, float | None]:
+    """Return the mean of each query over the seeds; None where one of them failed."""
+    found: dict[str, float | None] = {}
+    for query in seeds[0]:
+        values = [value for seed in seeds if (value := seed.get(query)) is not None]
+        found[query] = fmean(values) if len(values) == len(seeds) else None
     return found
 
 
