@@ -22,7 +22,7 @@ def rounds(view: View) -> Table | None:
         Column(f"{shown[0].measure} on dev"),
         Column("training time"),
         *left("then"),
-        Column("beside the last that went on"),
+        Column("difference"),
         Column("interval", "left"),
     )
     seconds = sum(row.seconds for row in shown)
@@ -55,9 +55,11 @@ def _told(shown: Sequence[RoundScore]) -> str:
         return ""
     if not compared:
         return "Dev has too few groups to show that any of them is worse than the last that went on. "
+    rest = "; the order of the others is uncertain" if worse else ", so the order is uncertain"
     return (
-        f"Dev shows {len(worse)} of the {fmt.count(len(compared))} stopped to be worse than the last that went on "
-        "(simultaneous intervals of a round); the order of the others is uncertain. "
+        f"Dev shows {fmt.count(len(worse)) if worse else 'none'} of the {fmt.count(len(compared))} stopped to be worse "
+        "than the last that went on in its round (difference, with simultaneous intervals)"
+        f"{rest if len(worse) < len(compared) else ''}. "
     )
 
 
