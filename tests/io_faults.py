@@ -1,9 +1,9 @@
-"""Runs of a small suite in which one change of a file fails, each in a fork of this process; see `io_faults.c`.
+"""Commands on a small suite in which one change of a file fails, each in a fork of this process; see `io_faults.c`.
 
-    LD_PRELOAD=io_faults.so IO_FAULT_BELOW=FOLDER python tests/io_faults.py FOLDER ERRNO STAYS N...
+    LD_PRELOAD=io_faults.so IO_FAULT_BELOW=FOLDER python tests/io_faults.py run|accept FOLDER ERRNO STAYS N...
 
-For each N (0 only counts), the suite is run in an empty store whose N-th change fails, and then once more without a
-fault. A line of JSON says how both ended and what is in the store.
+For each N (0 only counts), the suite is run in an empty store whose N-th change fails, or the second of two outcomes is
+accepted in its place; and then once more without a fault. A line of JSON says how both ended and what there is then.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ import pocket
 
 from harness.cli import main as cli
 from harness.data import formats
+from harness.errors import HarnessError
 from harness.execution import session
 from harness.execution.executors import InlineExecutor
 from harness.remote.places import store_in
+from harness.results import baselines
 
 CHANGES: dict[str, Any] = {
     "pipeline.generator": None,
@@ -40,8 +42,18 @@ CHANGES: dict[str, Any] = {
 
 
 def run(suite: Path, root: Path) -> int:
-    """The exit code of ``harness run`` in this process; 70 for an exception that nobody caught."""
-    sys.argv = ["harness", "run", str(suite), "--store", str(root), "--quiet"]
+    """The exit code of ``harness run`` in this process."""
+    return called("run", str(suite), "--store", str(root), "--quiet")
+
+
+def accept(suite: Path, root: Path, reason: str = "second") -> int:
+    """The exit code of ``harness accept`` in this process."""
+    return called("accept", str(suite), "--store", str(root), "--baselines", str(root / "kept"), "--reason", reason)
+
+
+def called(*words: str) -> int:
+    """The exit code of a command in this process; 70 for an exception that nobody caught."""
+    sys.argv = ["harness", *words]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -78,6 +90,15 @@ def scores(root: Path) -> list[dict[str, Any]]:
     return []
 
 
+def accepted(root: Path) -> str:
+    """Why the scores were accepted that are there; or what is wrong with them."""
+    try:
+        found = baselines.read(root / "kept" / "toy", "toy")
+    except HarnessError as error:
+        return f"damaged: {error}"
+    return found.accepted.reason if found else "none"
+
+
 def damage(root: Path) -> list[str]:
     """What is wrong with artifacts in a store."""
     folder = root / "store"
@@ -85,7 +106,7 @@ def damage(root: Path) -> list[str]:
 
 
 def main() -> None:
-    folder, (error, stays, *places) = Path(sys.argv[1]), map(int, sys.argv[2:])
+    command, folder, (error, stays, *places) = sys.argv[1], Path(sys.argv[2]), map(int, sys.argv[3:])
     session.executor_named = lambda name, jobs: InlineExecutor()  # type: ignore[assignment]
     faults = ctypes.CDLL(None)
     faults.io_count.restype = ctypes.c_long
@@ -93,11 +114,13 @@ def main() -> None:
     suite, root, told = folder / "suite.yaml", folder / "root", folder.parent / "told.txt"
     suite.write_text(pocket.suite_text(CHANGES), encoding="utf-8")
     # Everything is imported and compiled once.
-    run(suite, folder / "warm")
+    warm, act = folder / "warm", {"run": run, "accept": accept}[command]
+    run(suite, warm)
+    accept(suite, warm, "first")
 
     def broken(at: int) -> int:
         faults.io_fault(at, error, stays)
-        code = run(suite, root)
+        code = act(suite, root)
         report = {"count": faults.io_count(), "what": faults.io_failed().decode()}
         faults.io_fault(-1, 0, 0)
         (folder.parent / "report.json").write_text(json.dumps(report), encoding="utf-8")
@@ -105,10 +128,14 @@ def main() -> None:
 
     for at in places:
         shutil.rmtree(root, ignore_errors=True)
+        if command == "accept":
+            shutil.copytree(warm, root, symlinks=True)
         code = forked(lambda at=at: broken(at), told)  # type: ignore[misc]
         line = {"at": at, "code": code, "said": told.read_text(encoding="utf-8"), "scores": scores(root)}
+        line |= {"accepted": accepted(root)} if command == "accept" else {}
         line |= {"damage": damage(root)} | json.loads((folder.parent / "report.json").read_text(encoding="utf-8"))
-        line |= {"again": forked(lambda: run(suite, root), told), "then": scores(root)}
+        line |= {"again": forked(lambda: act(suite, root), told), "then": scores(root)}
+        line |= {"then": accepted(root)} if command == "accept" else {}
         line |= {"left": [str(path) for path in root.rglob("*.part")], "said_then": told.read_text(encoding="utf-8")}
         print("\n" + json.dumps(line), flush=True)
 

@@ -29,8 +29,10 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-def runs(shim: Path, tmp_path: Path, name: str, stays: bool, places: list[int]) -> list[dict[str, Any]]:
-    """How the suite ended with the change at each of these places failing, and what the run after it did."""
+def runs(
+    shim: Path, tmp_path: Path, name: str, stays: bool, places: list[int], what: str = "run"
+) -> list[dict[str, Any]]:
+    """How a command ended with the change at each of these places failing, and what the same did after it."""
     folder = tmp_path / "below"
     folder.mkdir(exist_ok=True)
     environment = {
@@ -38,7 +40,15 @@ def runs(shim: Path, tmp_path: Path, name: str, stays: bool, places: list[int]) 
         "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
     }  # fmt: skip
     number = str(getattr(errno, name))
-    command = [sys.executable, str(HERE / "io_faults.py"), str(folder), number, str(int(stays)), *map(str, places)]
+    command = [
+        sys.executable,
+        str(HERE / "io_faults.py"),
+        what,
+        str(folder),
+        number,
+        str(int(stays)),
+        *map(str, places),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -85,3 +95,23 @@ def test_every_change_may_fail(name: str, stays: bool, shim: Path, tmp_path: Pat
     (counted,) = runs(shim, tmp_path, name, False, [0])
     for row in runs(shim, tmp_path, name, stays, list(range(1, counted["count"] + 1))):
         check(row, name, counted["scores"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@needs_compiler
+@pytest.mark.parametrize(("name", "stays"), [("ENOSPC", True), ("EIO", False), ("EMFILE", False)])
+def test_scores_are_accepted_as_a_whole_or_not_at_all(name: str, stays: bool, shim: Path, tmp_path: Path) -> None:
+    (counted,) = runs(shim, tmp_path, name, False, [0], "accept")
+    assert (counted["code"], counted["accepted"]) == (0, "second")
+    assert counted["count"] > 10
+    for row in runs(shim, tmp_path, name, stays, list(range(1, counted["count"] + 1)), "accept"):
+        where = f"{name} at {row['at']} ({row['what']}), exit code {row['code']}: {row['said']}"
+        assert row["what"], f"no fault came: {where}"
+        assert "Traceback" not in row["said"], where
+        assert row["code"] in (0, 2), where
+        assert row["accepted"] in (("second",) if row["code"] == 0 else ("first", "second")), where
+        if row["code"] == 2:
+            assert ERRORS[name] in row["said"], where
+            assert row["said"].count("error: ") == 1, where
+        assert (row["again"], row["then"]) == (0, "second"), f"{where}; then {row['said_then']}"
