@@ -46,9 +46,10 @@ def run(suite: Path, root: Path) -> int:
     return called("run", str(suite), "--store", str(root), "--quiet")
 
 
-def accept(suite: Path, root: Path, reason: str = "second") -> int:
+def accept(suite: Path, root: Path, reason: str = "second", kept: Path | None = None) -> int:
     """The exit code of ``harness accept`` in this process."""
-    return called("accept", str(suite), "--store", str(root), "--baselines", str(root / "kept"), "--reason", reason)
+    baselines = kept or root / "kept"
+    return called("accept", str(suite), "--store", str(root), "--baselines", str(baselines), "--reason", reason)
 
 
 def called(*words: str) -> int:
@@ -90,10 +91,10 @@ def scores(root: Path) -> list[dict[str, Any]]:
     return []
 
 
-def accepted(root: Path) -> str:
+def accepted(kept: Path) -> str:
     """Why the scores were accepted that are there; or what is wrong with them."""
     try:
-        found = baselines.read(root / "kept" / "toy", "toy")
+        found = baselines.read(kept / "toy", "toy")
     except HarnessError as error:
         return f"damaged: {error}"
     return found.accepted.reason if found else "none"
@@ -132,10 +133,10 @@ def main() -> None:
             shutil.copytree(warm, root, symlinks=True)
         code = forked(lambda at=at: broken(at), told)  # type: ignore[misc]
         line = {"at": at, "code": code, "said": told.read_text(encoding="utf-8"), "scores": scores(root)}
-        line |= {"accepted": accepted(root)} if command == "accept" else {}
+        line |= {"accepted": accepted(root / "kept")} if command == "accept" else {}
         line |= {"damage": damage(root)} | json.loads((folder.parent / "report.json").read_text(encoding="utf-8"))
         line |= {"again": forked(lambda: act(suite, root), told), "then": scores(root)}
-        line |= {"then": accepted(root)} if command == "accept" else {}
+        line |= {"then": accepted(root / "kept")} if command == "accept" else {}
         line |= {"left": [str(path) for path in root.rglob("*.part")], "said_then": told.read_text(encoding="utf-8")}
         print("\n" + json.dumps(line), flush=True)
 

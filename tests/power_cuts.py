@@ -1,10 +1,11 @@
 """Runs of a small suite during which the power goes, on a disk that keeps what was flushed and nothing else.
 
-    python tests/power_cuts.py FOLDER N...
+    python tests/power_cuts.py run|accept FOLDER N...
 
-For each N, the suite is run in a fork until its N-th change of a file or flush (0: to its end). Then the folder is
-built anew as a disk may have it: a file has the content of its last fsync, a folder the names of its last fsync. The
-suite is run once more on what is left, and a line of JSON says what came of it.
+For each N, the suite is run in a fork, or its scores are accepted for the second time, until the N-th change of a file
+or flush (0: to its end). Then the folder is built anew as a disk may have it: a file has the content of its last fsync,
+a folder the names of its last fsync. The same is done once more on what is left, and a line of JSON says what came of
+it.
 """
 
 from __future__ import annotations
@@ -63,6 +64,16 @@ class Disk:
             else:
                 self.files[inode] = path.read_bytes()
 
+    def settled(self) -> None:
+        """Take what is there now to be on the disk."""
+        for place in [self.root, *self.root.rglob("*")]:
+            self.held.append(os.open(place, os.O_RDONLY))
+            inode = place.stat().st_ino
+            if place.is_dir():
+                self.folders[inode] = dict(map(self.entry, os.scandir(place)))
+            else:
+                self.files[inode] = place.read_bytes()
+
     @staticmethod
     def entry(entry: os.DirEntry[str]) -> tuple[str, tuple[str, Any]]:
         if entry.is_symlink():
@@ -102,12 +113,15 @@ def rebuilt(root: Path, state: Path) -> int:
 
 
 def main() -> None:
-    folder, places = Path(sys.argv[1]).resolve(), [int(text) for text in sys.argv[2:]]
+    command, folder, places = sys.argv[1], Path(sys.argv[2]).resolve(), [int(text) for text in sys.argv[3:]]
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     session.executor_named = lambda name, jobs: InlineExecutor()  # type: ignore[assignment]
     suite, root, told, state = folder / "suite.yaml", folder / "root", folder / "told.txt", folder / "state"
     suite.write_text(pocket.suite_text(io_faults.CHANGES), encoding="utf-8")
     io_faults.run(suite, folder / "warm")
+    if command == "accept":
+        acceptances(suite, folder, places)
+        return
 
     def cut(at: int) -> int:
         disk = Disk(root, at, state)
@@ -124,6 +138,29 @@ def main() -> None:
         line |= {"kept": sum(1 for _ in (root / "store").glob("??/*/manifest.json"))}
         line |= {"again": io_faults.forked(lambda: io_faults.run(suite, root), told), "then": io_faults.scores(root)}
         line |= {"said_then": told.read_text(encoding="utf-8"), "made": made(root)}
+        print("\n" + json.dumps(line), flush=True)
+
+
+def acceptances(suite: Path, folder: Path, places: list[int]) -> None:
+    """Accept scores where others are accepted already, with a cut at each of these places."""
+    warm, root, told, state = folder / "warm", folder / "root", folder / "told.txt", folder / "state"
+    io_faults.accept(suite, warm, "first")
+
+    def cut(at: int) -> int:
+        disk = Disk(root, at, state)
+        disk.settled()
+        code = io_faults.accept(suite, warm, kept=root)
+        disk.save()
+        return code
+
+    for at in places:
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(warm / "kept", root)
+        code = io_faults.forked(lambda at=at: cut(at), told)  # type: ignore[misc]
+        line: dict[str, Any] = {"at": at, "code": code, "said": told.read_text(encoding="utf-8")}
+        line |= {"events": rebuilt(root, state), "accepted": io_faults.accepted(root)}
+        line |= {"again": io_faults.forked(lambda: io_faults.accept(suite, warm, kept=root), told)}
+        line |= {"then": io_faults.accepted(root), "said_then": told.read_text(encoding="utf-8")}
         print("\n" + json.dumps(line), flush=True)
 
 

@@ -17,12 +17,12 @@ CUT = 9
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 
-def cuts(tmp_path: Path, places: list[int]) -> list[dict[str, Any]]:
+def cuts(tmp_path: Path, places: list[int], what: str = "run") -> list[dict[str, Any]]:
     environment = {
         **os.environ, "HARNESS_FSYNC": "1",
         "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
     }  # fmt: skip
-    command = [sys.executable, str(HERE / "power_cuts.py"), str(tmp_path), *map(str, places)]
+    command = [sys.executable, str(HERE / "power_cuts.py"), what, str(tmp_path), *map(str, places)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -66,3 +66,16 @@ def test_two_hundred_power_cuts(tmp_path: Path) -> None:
     random_places = random.Random(11)
     for row in cuts(tmp_path, [random_places.randint(1, whole["events"] - 1) for _ in range(200)]):
         check(row, whole["scores"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_power_cut_leaves_the_scores_that_were_accepted_or_the_new_ones(tmp_path: Path) -> None:
+    (whole,) = cuts(tmp_path, [0], "accept")
+    assert (whole["code"], whole["accepted"]) == (0, "second")
+    assert whole["events"] > 10
+    for row in cuts(tmp_path, list(range(1, whole["events"])), "accept"):
+        where = f"cut at {row['at']} of {row['events']}: {row['accepted']}; then {row['said_then']}"
+        assert row["code"] == CUT, where
+        assert row["accepted"] in ("first", "second"), where
+        assert (row["again"], row["then"]) == (0, "second"), where
