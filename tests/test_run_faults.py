@@ -350,3 +350,29 @@ def test_no_kind_of_fault_in_half_of_the_answers_does(
         print(f"{kind}: {told}")
     if kind in HARMLESS:
         assert "exit code 0, 0 scores lost" in told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_that_a_budget_stops_again_and_again_costs_what_it_costs_in_one(
+    model: Path, whole: Ran, tmp_path: Path
+) -> None:
+    """Every row of the ledger has the tokens and dollars of all of its answers, whichever attempt has paid them."""
+
+    def costs(ran: Ran) -> dict[str, tuple[int, int, float]]:
+        rows = [row for row in ran.result.outcome.ledger if row.prompt_tokens]
+        return {row.label: (row.prompt_tokens, row.new_tokens, round(row.llm_dollars, 9)) for row in rows}
+
+    assert len(costs(whole)) > 5
+    with Server(right) as server:
+        path, codes = write_suite(tmp_path, model, server), list[int]()
+        suite = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for tokens in (500, 1000, 2000, 4000, None):
+            suite["llm"]["max_tokens"] = tokens
+            path.write_text(yaml.safe_dump(suite, sort_keys=False), encoding="utf-8")
+            ran = run(path, tmp_path / "store")
+            codes.append(ran.code)
+        assert_paid_once(server, tmp_path / "store")
+    assert codes[-1] == 0, ran.said
+    assert 0 not in codes[:2]
+    assert costs(ran) == costs(whole)
