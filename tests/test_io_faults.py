@@ -56,9 +56,10 @@ def runs(
 
 def check(row: dict[str, Any], name: str, whole: list[dict[str, Any]]) -> None:
     where = f"{name} at {row['at']} ({row['what']}), exit code {row['code']}: {row['said']}"
-    assert row["what"], f"no fault came: {where}"
+    # A run may have a few changes less than the one that was counted, and then ends before the fault.
+    assert row["what"] or row["count"] < row["at"], f"no fault came: {where}"
     assert "Traceback" not in row["said"], where
-    assert row["code"] in CODES, where
+    assert row["code"] in (CODES if row["what"] else (0,)), where
     # Before or after, never between: scores are all there, or none are.
     assert row["scores"] in ([], whole), where
     assert row["damage"] == [], where
