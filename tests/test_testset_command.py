@@ -18,7 +18,9 @@ from testset_author import Author, rows_of, write_corpus
 
 from harness.cli.testset import shares
 from harness.errors import ConfigError
+from harness.stages.shared.wording import FAULTS
 from harness.testset import folder as files
+from harness.testset import reasons
 from harness.testset.roles import Asked, author_of
 
 DOCS = (Path(__file__).resolve().parent.parent / "docs" / "testset.md").read_text(encoding="utf-8")
@@ -155,6 +157,11 @@ def test_every_command_of_the_page_is_taken(monkeypatch: pytest.MonkeyPatch, lea
     sentence = re.search(r"^    (Questions are synthetic .*)$", DOCS, re.MULTILINE)
     assert sentence is not None
     assert {row["metadata"]["by"] for row in rows_of(tmp_path / "my-data" / "queries.jsonl")} == {"gpt-4o-mini"}
+
+
+def test_every_reason_that_is_printed_is_on_the_page() -> None:
+    printed = set(reasons.ORDER) - set(FAULTS)
+    assert {reason for reason in printed if f"`{reason}`" not in DOCS} == set()
 
 
 @pytest.mark.parametrize(("capable", "share"), [(True, 0.2), (False, 0.0)])
