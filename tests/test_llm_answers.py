@@ -13,6 +13,7 @@ from llm_server import Server
 
 from harness.llm import Ask, Message, Reply
 from harness.llm.endpoint import EndpointChat
+from harness.llm.protocol import RequestCost
 from harness.llm.services import Services
 from harness.suite.roles import Llm, Role
 
@@ -52,7 +53,7 @@ def test_a_cache_from_before_is_read_and_its_answers_are_not_held_to_be_cut(tmp_
         chat.close()
         with closing(sqlite3.connect(tmp_path / "responses.sqlite")) as file:
             file.execute("DROP TABLE cut_answers")
-        assert ask(server, tmp_path, replay=True)[0] == Reply("nine")
+        assert ask(server, tmp_path, replay=True)[0] == Reply("nine", known_cost=RequestCost(10, 5))
 
 
 @pytest.mark.parametrize(
