@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -141,8 +142,9 @@ def test_the_folder_of_an_address_is_made_once(tmp_path: Path, monkeypatch: pyte
 def pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """How long it was waited before each repetition; time goes by only then."""
     waited: list[float] = []
-    monkeypatch.setattr("harness.remote.objects.time.sleep", waited.append)
-    monkeypatch.setattr("harness.remote.objects.time.monotonic", lambda: sum(waited))
+    # Of this module alone: threads that other tests have left may sleep, too.
+    clock = SimpleNamespace(sleep=waited.append, monotonic=lambda: sum(waited))
+    monkeypatch.setattr("harness.remote.objects.time", clock)
     yield waited
     Faults.plan(-1, after=False)
 
