@@ -345,10 +345,11 @@ def test_an_address_with_a_password_is_sent_nowhere_whatever_its_variable_is_cal
     given = {
         "HF_ENDPOINT": "https://me:pw-of-mine@hub.example", "HTTPS_PROXY": "http://me:pw-of-mine@proxy.example",
         "HARNESS_X": "sk-proj-PASTEDKEY0123456789", "MYSQL_PWD": "x", "PGPASSWORD": "x", "SSHPASS": "x",
-        "GITHUBTOKEN": "x", "SSH_PASSPHRASE": "x", "PWD": "/work",
+        "GITHUBTOKEN": "x", "TEAM_KEY2": "x", "PASSWORD_1": "x", "MY_PWD_2": "x", "SSH_PASSPHRASE": "x",
+        "OLDPWD": "/", "PWD": "/work",
         "HF_HOME": "/models", "HARNESS_DATA": "https://data.example/a",
     }  # fmt: skip
-    assert set(without_secrets(given)) == {"PWD", "HF_HOME", "HARNESS_DATA"}
+    assert set(without_secrets(given)) == {"PWD", "OLDPWD", "HF_HOME", "HARNESS_DATA"}
     assert set(for_another_machine(given)) == {"HF_HOME", "HARNESS_DATA"}
 
 

@@ -18,7 +18,7 @@ from harness.hashing import digest_of
 from harness.planning import ledger, speed
 from harness.planning.estimates import estimates, plan_of, recipe_identity
 from harness.planning.graph import Plan, PlannedCall
-from harness.planning.ledger import build_cost, dollars, estimate
+from harness.planning.ledger import build_cost, dollars, estimate, unknown_costs
 from harness.planning.plan import build_plan
 from harness.planning.speed import Speed, rates, speed_of, timed_classes
 from harness.stages import STAGES, load_stage
@@ -26,7 +26,7 @@ from harness.store import FolderStore
 from harness.suite.spec import Candidate
 from harness.values.findings import LedgerRow, Timing
 from harness.values.insights import CostEstimate
-from harness.values.records import DEV_EVALUATION_SECONDS
+from harness.values.records import DEV_EVALUATION_SECONDS, FOUND
 
 ENDPOINT = {"model": "large", "base_url": "http://localhost:1/v1", "price_in": 100.0, "price_out": 200.0}
 UNTUNED = Timing(part="total", p50_ms=10.0, p95_ms=20.0, n=5)
@@ -417,3 +417,21 @@ def test_longer_texts_take_longer() -> None:
     contexts = [answer.first_guess({"source": "run", "context": context}) for context in (1, 5, 10)]
     assert contexts == sorted(contexts, reverse=True)
     assert answer.first_guess({"source": "none", "context": 10}) > contexts[0]
+
+
+def test_a_cost_that_nobody_knows_is_left_out_by_name() -> None:
+    plan = planned()
+    system = next(one for one in plan.systems if one.name == "untuned")
+    keys = list(plan.upstream(system.serving.keys))
+    rows = {
+        key: LedgerRow(key=key, stage="x", label="x", seconds=1.0, device="cpu", peak_memory_mb=1.0, units=1)
+        for key in keys
+    }
+    assert unknown_costs(plan, system, rows) == []
+    there = rows[keys[0]].model_copy(update={"units": 0, "notes": {FOUND: True}})
+    label = plan.calls[keys[0]].label
+    assert unknown_costs(plan, system, {**rows, keys[0]: there}) == [f"{label} (found on the server)"]
+    # With its units, its server knew what it took.
+    assert unknown_costs(plan, system, {**rows, keys[0]: there.model_copy(update={"units": 1})}) == []
+    del rows[keys[0]]
+    assert unknown_costs(plan, system, rows) == [f"{label} (no longer in the store)"]

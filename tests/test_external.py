@@ -340,4 +340,8 @@ def test_a_question_carries_its_history_and_reaches_the_address(tmp_path: Path) 
         "history": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
     }  # fmt: skip
     assert (len(reply.passages), reply.answer) == (3, "the answer to what is lime")
-    assert (client.spent.prompt_tokens, client.spent.requests) == (7, 1)
+    assert (client.spent.prompt_tokens, client.spent.new_tokens, client.spent.requests) == (7, 2, 1)
+    # A second attempt costs what the first one did.
+    again = SystemClient(rule, Services(roles={}, folder=tmp_path, run="now"), PACE)
+    again.ask([question], lambda done, total: None)
+    assert (again.spent.requests, again.spent.cost_of_answers) == (0, client.spent.cost_of_answers)

@@ -8,6 +8,7 @@ values may be secrets: they are sent through pipes, never shown and never writte
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ _SECRET_WORDS = {
     "ACCESSKEY", "APIKEY", "AUTH", "CREDENTIAL", "CREDENTIALS", "KEY", "KEYS", "PASS", "PASSPHRASE", "PASSWD",
     "PASSWORD", "PAT", "SECRET", "SECRETS", "TOKEN", "TOKENS",
 }  # fmt: skip
-_SECRET_ENDINGS = ("_PWD", "APIKEY", "PASS", "PASSPHRASE", "PASSWD", "PASSWORD", "SECRET", "TOKEN")
+_SECRET_ENDINGS = ("APIKEY", "PASS", "PASSPHRASE", "PASSWD", "PASSWORD", "SECRET", "TOKEN")
 _swapping = threading.Lock()
 _changing = threading.Lock()
 """Held while variables change, and while all are read."""
@@ -75,9 +76,12 @@ def without_secrets(environment: Mapping[str, str]) -> Environment:
 
 
 def _is_secret(name: str) -> bool:
-    words = name.upper().split("_")
-    # `PWD` alone is the folder of a process, and PGPASSWORD has no word of its own.
-    return not _SECRET_WORDS.isdisjoint(words) or name.upper().endswith(_SECRET_ENDINGS)
+    # A second key may have a number: API_KEY2. PGPASSWORD has no word of its own.
+    words = re.findall("[A-Z]+", name.upper())
+    if not _SECRET_WORDS.isdisjoint(words) or any(word.endswith(_SECRET_ENDINGS) for word in words):
+        return True
+    # Alone it is the folder of a process.
+    return "PWD" in words[1:]
 
 
 def for_another_machine(environment: Mapping[str, str]) -> Environment:

@@ -11,7 +11,7 @@ from harness.execution.scheduler import Execution
 from harness.execution.score_cache import ScoreCache
 from harness.planning.graph import SystemPlan
 from harness.scoring.neighbours import neighbour_recall
-from harness.stages.build_index import FOUND, MEMORY
+from harness.stages.build_index import MEMORY
 from harness.stages.index import SIZE
 from harness.stages.retrieve import RUN_FILE, SHORT
 from harness.statistics.comparisons import ALPHA, RESAMPLES
@@ -140,5 +140,5 @@ def _begun(
         p95_ms=timing.p95_ms if timing else None,
         size_bytes=notes.get(SIZE),
         memory_bytes=notes.get(MEMORY),
-        build_seconds=built.seconds if built is not None and (built.units or FOUND not in notes) else None,
+        build_seconds=built.seconds if built is not None and not built.unknown_cost else None,
     )

@@ -27,6 +27,7 @@ SECONDS = 10
 """How long a connection may take."""
 SECONDS_TAKEN = "seconds"
 """In the comment of a table: what it took when it was made."""
+MOST_SECONDS = 30 * 24 * 3600.0
 HEADER, END = b"PGCOPY\n\xff\r\n\x00" + bytes(8), b"\xff\xff"
 """Of the binary format of COPY."""
 
@@ -207,7 +208,9 @@ def _seconds_of(connection: Any, name: str) -> float:
     """What a table took when it was made; 0 if its comment does not say so."""
     (comment,) = connection.execute("SELECT obj_description(%s::regclass, 'pg_class')", [name]).fetchone()
     try:
-        return float(json.loads(comment)[SECONDS_TAKEN])
+        seconds = float(json.loads(comment)[SECONDS_TAKEN])
+        # Anybody may write a comment.
+        return seconds if 0 < seconds < MOST_SECONDS else 0.0
     except (ValueError, TypeError, KeyError, RecursionError):
         return 0.0
 

@@ -90,7 +90,8 @@ class ServedClient(ABC):
     def since(self, before: Spent) -> Reply:
         """Return what was paid since then, as a reply."""
         paid = self.spent.since(before)
-        return Reply("", prompt_tokens=paid.prompt_tokens, dollars=paid.dollars, requests=paid.requests)
+        tokens = paid.prompt_tokens, paid.new_tokens
+        return Reply("", None, "", *tokens, dollars=paid.dollars, requests=paid.requests)
 
     def close(self) -> None:
         """Close connections and files."""
@@ -204,7 +205,7 @@ class ServedClient(ABC):
         cost, spent = tally.cost, self.spent
         self.spent = spent._replace(
             requests=spent.requests + len(tally.paid), prompt_tokens=spent.prompt_tokens + cost.prompt_tokens,
-            dollars=spent.dollars + cost.dollars,
+            new_tokens=spent.new_tokens + cost.new_tokens, dollars=spent.dollars + cost.dollars,
         )  # fmt: skip
 
     def _failure(self, fault: Fault, pieces: Sequence[Piece]) -> Exception:

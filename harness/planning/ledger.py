@@ -13,7 +13,7 @@ from harness.stages import load_stage
 from harness.store import Store
 from harness.suite.bounds import Prices
 from harness.values.findings import LedgerRow
-from harness.values.records import CallFacts, Usage
+from harness.values.records import FOUND, CallFacts, Usage
 
 
 class CallEstimate(NamedTuple):
@@ -108,8 +108,11 @@ def build_cost(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow], pr
 
 
 def unknown_costs(plan: Plan, system: SystemPlan, rows: Mapping[str, LedgerRow]) -> list[str]:
-    """Labels of the calls of a system whose cost is unknown: they were made earlier and are no longer in the store."""
-    return [plan.calls[key].label for key in plan.upstream(system.serving.keys) if key not in rows]
+    """Return the labels of the calls of a system whose cost is unknown, each with the reason."""
+    keys = plan.upstream(system.serving.keys)
+    gone = [plan.calls[key].label for key in keys if key not in rows]
+    there = [plan.calls[key].label for key in keys if key in rows and rows[key].unknown_cost]
+    return [*(f"{label} (no longer in the store)" for label in gone), *(f"{label} ({FOUND})" for label in there)]
 
 
 def dollars(row: LedgerRow, prices: Prices) -> float:

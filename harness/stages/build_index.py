@@ -14,12 +14,10 @@ from harness.stages import Inputs, SpeedRule, Stage, Takes, setting
 from harness.stages.index import SIZE
 from harness.suite.fields import Spec
 from harness.suite.vector_indexes import VectorIndex
-from harness.values.records import Progress, Usage
+from harness.values.records import FOUND, Progress, Usage
 
 MEMORY = "memory_bytes"
 """The note on the memory that an index takes in the process that searches it."""
-FOUND = "found on the server"
-"""The note on an index that its server had already; without units if nobody knows what it took."""
 GUESSES = {"flat": 50_000.0, "flat-int8": 50_000.0, "hnsw": 2_000.0, "ivf-flat": 10_000.0, "ivf-pq": 5_000.0}
 """Vectors a second, by method."""
 

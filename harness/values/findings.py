@@ -10,6 +10,7 @@ from harness.values.gains import BestUntrained, Forgotten, Roi, SliceGain
 from harness.values.indexes import LostByIndex
 from harness.values.insights import Diagnosis, Prediction
 from harness.values.questions import QuestionAgreement, SyntheticQuestions
+from harness.values.records import FOUND
 from harness.values.repairs import Repair
 from harness.values.search import RoundScore
 from harness.values.systems import Role, label_of, slug_of
@@ -46,6 +47,11 @@ class LedgerRow(Frozen):
     reused: bool = False
     systems: tuple[str, ...] = ()
     notes: dict[str, Any] = {}
+
+    @property
+    def unknown_cost(self) -> bool:
+        """Whether nobody knows what it took: a server had it already."""
+        return FOUND in self.notes and not self.units
 
     @property
     def machine_seconds(self) -> float:

@@ -135,6 +135,8 @@ def table_of(rows: Iterable[Score], split: str) -> ScoreTable:
 
 
 DEV_EVALUATION_SECONDS = "seconds of dev evaluation"
+FOUND = "found on the server"
+"""The note on an index that its server had already; without units if nobody knows what it took."""
 """The note of a training on how long it evaluated on dev instead of training."""
 
 
