@@ -18,7 +18,7 @@ from loopback import running
 from test_stored_vectors import index_of, random_units
 from test_vector_indexes import exact_lists, silent
 
-from harness.indexes import qdrant_index, registry
+from harness.indexes import qdrant_server, registry
 from harness.indexes.protocol import Vectors
 from harness.indexes.searching import IndexedSearch
 from harness.models.search import DenseIndex
@@ -34,7 +34,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     client = qdrant_client.QdrantClient(":memory:")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "close", lambda: None)
-        monkeypatch.setattr(qdrant_index, "_client", lambda rule: client)
+        monkeypatch.setattr(qdrant_server, "client_of", lambda rule: client)
         yield client
     client.close()
 
